@@ -1,0 +1,78 @@
+# convnet-kafka. `make` lists what there is; `make demo` shows it working. Needs Python 3.11 to 3.13 and nothing else.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCAL := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
+SOURCES := model services tests benchmarks
+
+export VENV
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down fashion-mnist bench test test-unit test-long lint format requirements images clean
+
+help: ## list these targets
+	@echo "make demo is the place to start. All targets:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+	@echo "More words for a command: DEMO_ARGS, UP_ARGS, BENCH_ARGS, PYTEST_ARGS; a Python of your choice: PYTHON=python3.12."
+
+$(LOCAL): requirements/local.txt requirements/bootstrap.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh $(VENV) local
+
+$(DEV): requirements/dev.txt requirements/bootstrap.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh $(VENV) dev
+
+demo: $(LOCAL) ## train on real digits, start Kafka, server and classifiers here, classify, print accuracy and speed
+	@$(BIN)/convnet-kafka demo $(DEMO_ARGS)
+
+up: $(LOCAL) ## run Kafka, server and classifiers on this machine until Ctrl-C or make down
+	@$(BIN)/convnet-kafka up $(UP_ARGS)
+
+down: $(LOCAL) ## end what make up runs, from another terminal; the data stays
+	@$(BIN)/convnet-kafka down
+
+FASHION := data/fashion-mnist
+$(FASHION)/.complete: $(LOCAL) benchmarks/fashion_mnist.py
+	@$(BIN)/python benchmarks/fashion_mnist.py $(FASHION)
+	@touch $@
+
+fashion-mnist: $(LOCAL) $(FASHION)/.complete ## convert Debian's dataset-fashion-mnist into class folders under data/
+	@echo "train on it:  $(BIN)/convnet-kafka train $(FASHION)/train --height 28 --width 28 --colors grey"
+
+bench: $(DEV) ## measure the whole path against the in-process limit; writes build/bench.json
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+images: ## build the container images with Docker: convnet-kafka-server, -classifier, -trainer
+	docker build --file Dockerfile.server --tag convnet-kafka-server .
+	docker build --file Dockerfile.classifier --target classifier --tag convnet-kafka-classifier .
+	docker build --file Dockerfile.classifier --target trainer --tag convnet-kafka-trainer .
+
+test: $(DEV) ## all tests but the long ones, on a real Kafka that the tests start themselves
+	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+
+test-unit: $(DEV) ## only the tests that start nothing
+	@$(BIN)/pytest -m "not long" tests/unit $(PYTEST_ARGS)
+
+test-long: $(DEV) ## the tests that take many minutes
+	@$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+lint: $(DEV) ## ruff, mypy --strict, and the import arrows
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q --durations=0 tests/unit/test_architecture.py
+
+format: $(DEV) ## put every file into the project's format
+	@$(BIN)/ruff check --select I --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+requirements: $(VENV)/bin/uv ## pin and hash all requirements again (UPGRADE=1 takes the newest versions)
+	@requirements/compile.sh $(VENV)
+
+$(VENV)/bin/uv: | $(LOCAL)
+	@test -x $@
+
+clean: ## remove the environment and everything built; keeps models, Kafka's data and downloads
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	@find model services tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
