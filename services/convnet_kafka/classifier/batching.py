@@ -1,0 +1,56 @@
+"""How many images the next batch may hold, from what the last ones cost.
+
+Owns nothing: the loop reports what it measured, a lane's thread asks for the limit. Both only read or write single numbers.
+"""
+
+from __future__ import annotations
+
+# A batch holds up whatever comes after it, a person's image on the fast lane above all: 40 ms is not noticed.
+MAX_BATCH_S = 0.040
+# Encoded bytes of one batch: large photos are limited by time long before, this bounds memory when they decode fast.
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+# Before anything was measured: small enough that a batch of large photos on a slow core takes about a second.
+FIRST_BATCH = 8
+# Of a cheaper measurement so much counts; a dearer one counts at once, because a batch too large does harm.
+EASING = 0.2
+
+
+class BatchSizer:
+    """One lane's limit.
+
+    Args:
+        max_images: images in a batch at most, 1 or more.
+        max_seconds: seconds of work in a batch.
+        max_bytes: encoded bytes in a batch.
+    """
+
+    def __init__(self, max_images: int, *, max_seconds: float = MAX_BATCH_S, max_bytes: int = MAX_BATCH_BYTES) -> None:
+        self._max_images = max_images
+        self._max_seconds = max_seconds
+        self._max_bytes = max_bytes
+        self._image_s = max_seconds / FIRST_BATCH
+        self._image_bytes = 0.0
+
+    def limit(self) -> int:
+        """Images that the next batch may hold, 1 or more."""
+        images = self._max_images
+        if images * self._image_s > self._max_seconds:
+            images = int(self._max_seconds / self._image_s)
+        if images * self._image_bytes > self._max_bytes:
+            images = int(self._max_bytes / self._image_bytes)
+        return max(images, 1)
+
+    def measured(self, images: int, seconds: float, size: int) -> None:
+        """Learn from a batch.
+
+        Args:
+            images: how many it held, 1 or more.
+            seconds: of work, from parsing to publishing.
+            size: encoded bytes of all its images.
+        """
+        self._image_s = _eased(self._image_s, seconds / images)
+        self._image_bytes = _eased(self._image_bytes, size / images)
+
+
+def _eased(known: float, now: float) -> float:
+    return now if now > known else known + EASING * (now - known)

@@ -1,0 +1,209 @@
+"""The one loop: take a batch, make its results, publish them, and settle what Kafka has acknowledged. One thread, one core.
+
+Owns the turn of things, no connection. It never waits for an acknowledgement: a bounded number of batches is in flight, and offsets
+follow in order. Producers are polled here, so that an acknowledgement costs no change of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from convnet_kafka.classifier.handoff import Batch, Handoff
+from convnet_kafka.classifier.lanes import LaneReader
+from convnet_kafka.classifier.publishing import Publisher
+from convnet_kafka.classifier.results import ResultMaker
+from convnet_kafka.classifier.shipments import Shipment
+from convnet_kafka.kafka.producer import AcknowledgedProducer
+from convnet_kafka.messages import Lane
+from convnet_kafka.metrics import ClassifierMetrics
+
+logger = structlog.get_logger(__name__)
+
+# Batches of one lane without an acknowledgement. One comes back in some 5 ms, so a handful keeps the loop busy; it bounds memory while
+# Kafka is away, and what is repeated after a kill.
+MAX_IN_FLIGHT = 16
+# How long the loop waits for a batch: with results in flight it must come back for their acknowledgements, else it only beats.
+WAIT_IN_FLIGHT_S = 0.005
+WAIT_IDLE_S = 0.1
+# Between looks at what is shown as a gauge.
+SAMPLE_S = 1.0
+
+
+class ModelSource(Protocol):
+    """Where the loop's model comes from."""
+
+    def current(self) -> ResultMaker | None:
+        """The model in use; None when there is none any more."""
+        ...
+
+
+class DrainTimeout(Exception):
+    """The time to finish is over."""
+
+
+class Pipeline:
+    """One membership's loop.
+
+    Args:
+        lanes: started readers of both lanes.
+        producers: for each lane, without threads of their own.
+        handoff: where the lanes' batches come from.
+        model: asked for before each batch.
+        publisher: reads records and writes results.
+        metrics: of the classifier.
+        stop: whether it is time to end.
+        beat: called at least every 100 ms while the loop goes round.
+        drain_timeout_s: seconds to work off at the end what has begun.
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: Mapping[Lane, LaneReader],
+        producers: Mapping[Lane, AcknowledgedProducer],
+        handoff: Handoff,
+        model: ModelSource,
+        publisher: Publisher,
+        metrics: ClassifierMetrics,
+        stop: Callable[[], bool],
+        beat: Callable[[], None],
+        drain_timeout_s: float,
+    ) -> None:
+        self._lanes = lanes
+        self._producers = producers
+        self._handoff = handoff
+        self._model = model
+        self._publisher = publisher
+        self._metrics = metrics
+        self._stop = stop
+        self._beat = beat
+        self._drain_timeout_s = drain_timeout_s
+        self._sampled_at = 0.0
+        self._deadline: float | None = None
+        self._half_done = False
+        self._in_flight: dict[Lane, deque[tuple[Batch, Shipment]]] = {lane: deque() for lane in Lane}
+
+    def run(self) -> None:
+        """Go round until told to stop, or until there is no model any more.
+
+        Raises:
+            NewerWireVersion: a record was written by a newer version.
+            ModelBroken: the model fails on what it is known to be able to answer.
+            ProducerBroken: a fatal error of a producer.
+            KafkaUnavailable: a lane cannot go on.
+        """
+        while not self._stop() and self._model.current() is not None:
+            self._raise_lane_errors()
+            self._go_round()
+
+    def finish(self) -> bool:
+        """Read no more, work off what was handed out, and wait for its acknowledgements.
+
+        After an error nothing new is begun: what comes after the batch that failed must not be committed.
+
+        Returns:
+            True when Kafka has all results of what was begun.
+        """
+        for reader in self._lanes.values():
+            reader.stop_reading()
+        while self._unfinished():
+            if self._time_is_up():
+                return False
+            if self._half_done:
+                self._beat()
+                self._settle()
+                self._handoff.take(WAIT_IN_FLIGHT_S, [])
+            else:
+                self._go_round()
+        return not self._half_done
+
+    def _unfinished(self) -> bool:
+        if self._half_done:
+            return any(self._in_flight.values())
+        return any(reader.outstanding for reader in self._lanes.values())
+
+    def _time_is_up(self) -> bool:
+        """Whether the time to end is over; it begins with the first question."""
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._drain_timeout_s
+        return now > self._deadline
+
+    def _raise_lane_errors(self) -> None:
+        for reader in self._lanes.values():
+            if reader.error is not None:
+                raise reader.error
+
+    def _go_round(self) -> None:
+        self._beat()
+        self._settle()
+        open_lanes = [lane for lane, batches in self._in_flight.items() if len(batches) < MAX_IN_FLIGHT]
+        waiting = any(self._in_flight.values())
+        batch = self._handoff.take(WAIT_IN_FLIGHT_S if waiting else WAIT_IDLE_S, open_lanes)
+        if batch is None:
+            return
+        self._half_done = True
+        model = self._model.current()  # asked for after the wait: a new one takes over with the next batch
+        if model is not None:
+            with suppress(DrainTimeout):
+                self._work(batch, model)
+                self._half_done = False
+
+    def _settle(self) -> None:
+        """Let offsets follow acknowledgements; the lanes' threads commit them."""
+        for lane, reader in self._lanes.items():
+            self._producers[lane].poll()
+            batches = self._in_flight[lane]
+            settled = False
+            while batches and batches[0][1].stored():
+                batches.popleft()[0].stored = settled = True
+            if settled:
+                reader.settle()
+        now = time.monotonic()
+        if now >= self._sampled_at + SAMPLE_S:
+            self._sampled_at = now
+            for lane, reader in self._lanes.items():
+                self._metrics.in_flight.labels(lane.value).set(len(self._in_flight[lane]))
+                self._metrics.partitions.labels(lane.value).set(len(reader.assigned))
+
+    def _work(self, batch: Batch, model: ResultMaker) -> None:
+        """Parse, decode, predict, publish."""
+        lane = batch.lane
+        started = time.perf_counter()
+        messages, records = self._publisher.parse(batch.messages)
+        parsed = time.perf_counter()
+        results = model.results(records)
+        predicted = time.perf_counter()
+        producer = self._producers[lane]
+        shipment = Shipment(
+            producer, lambda: self._make_room(producer), on_resent=self._metrics.resent.inc, on_refused=self._metrics.refused.inc
+        )
+        if records:
+            self._publisher.publish(shipment, lane, messages, records, results, model.version)
+        shipment.seal()
+        self._in_flight[lane].append((batch, shipment))
+        batch.messages = []  # the images are not needed any more, only their positions
+        ended = time.perf_counter()
+        self._handoff.served(lane, ended - started)
+        if records:
+            self._lanes[lane].sizer.measured(len(records), ended - started, sum(len(record.content) for record in records))
+        self._metrics.batch_images.labels(lane.value).observe(len(records))
+        busy = self._metrics.busy
+        busy.labels("parse").inc(parsed - started)
+        busy.labels("publish").inc(ended - predicted)
+        decode_s, predict_s = model.taken()
+        busy.labels("decode").inc(decode_s)
+        busy.labels("predict").inc(predict_s)
+
+    def _make_room(self, producer: AcknowledgedProducer) -> None:
+        """The producer's queue is full: back-pressure. Wait for acknowledgements, alive, until the time to finish is over."""
+        self._beat()
+        if self._stop() and self._time_is_up():
+            raise DrainTimeout
+        producer.poll(WAIT_IDLE_S)

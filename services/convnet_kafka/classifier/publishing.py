@@ -1,0 +1,124 @@
+"""A batch's results become records: a label or a failure for every image, and a dead letter for each failure.
+
+Belongs to the loop's thread. A record that cannot be answered (not by our rules, or a reply partition that does not exist) is told,
+counted and skipped: every dead letter has its failure in the labels topic, so it is not dead-lettered either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+from confluent_kafka import Message
+
+from convnet_kafka.classifier.deadletters import send_dead_letter
+from convnet_kafka.classifier.results import Failed, Result
+from convnet_kafka.classifier.shipments import Shipment
+from convnet_kafka.errors import NewerWireVersion, WireError
+from convnet_kafka.messages import ImageRecord, LabelRecord, Lane, label_headers, now_ms
+from convnet_kafka.metrics import ClassifierMetrics
+from convnet_kafka.topology import Topology
+
+logger = structlog.get_logger(__name__)
+
+LABELLED = "labelled"
+
+
+class Publisher:
+    """Reads what is asked and writes what is answered.
+
+    Args:
+        topology: names of the topics.
+        reply_partition_exists: whether the labels topic has a partition.
+        metrics: where skipped records are counted.
+    """
+
+    def __init__(self, topology: Topology, reply_partition_exists: Callable[[int], bool], metrics: ClassifierMetrics) -> None:
+        self._labels_topic = topology.labels
+        self._dead_letters_topic = topology.dead_letters
+        self._reply_partition_exists = reply_partition_exists
+        self._metrics = metrics
+
+    def parse(self, messages: Sequence[Message]) -> tuple[list[Message], list[ImageRecord]]:
+        """The messages that can be answered, and their images.
+
+        Raises:
+            NewerWireVersion: one was written by a newer version: none of them may be committed.
+        """
+        kept, records = [], []
+        for message in messages:
+            try:
+                record = ImageRecord.parse(message.headers(), message.value())
+            except NewerWireVersion as error:
+                raise NewerWireVersion(f"{_where(message)}: {error}") from error
+            except WireError as error:
+                self._skip(message, "wire", str(error))
+                continue
+            if not self._reply_partition_exists(record.reply_partition):
+                self._skip(message, "reply-partition", f"{self._labels_topic} has no partition {record.reply_partition}")
+                continue
+            kept.append(message)
+            records.append(record)
+        return kept, records
+
+    def publish(
+        self,
+        shipment: Shipment,
+        lane: Lane,
+        messages: Sequence[Message],
+        records: Sequence[ImageRecord],
+        results: Sequence[Result],
+        model: int,
+    ) -> None:
+        """Send every result, in order; the sequences belong together item by item. `model` is the version that was asked."""
+        now = now_ms()
+        topic = self._labels_topic
+        failures: Counter[str] = Counter()
+        for message, record, result in zip(messages, records, results, strict=True):
+            if isinstance(result, Failed):
+                failures[result.code.value] += 1
+                asked = model if result.model_asked else None
+                label = LabelRecord(
+                    record.image,
+                    record.name,
+                    record.revision,
+                    None,
+                    None,
+                    result.code,
+                    result.detail,
+                    asked,
+                    lane,
+                    record.submitted_at_ms,
+                    now,
+                )
+                send_dead_letter(shipment, self._dead_letters_topic, message, record, result, asked)
+            else:
+                name, confidence = result
+                label = LabelRecord(
+                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, record.submitted_at_ms, now
+                )
+            headers = label_headers(
+                job=record.job, image=record.image, revision=record.revision, tenant=record.tenant, failed=label.error is not None
+            )
+            shipment.send(topic, label.to_json(), headers, partition=record.reply_partition)
+        self._count(lane, records, failures, now)
+
+    def _count(self, lane: Lane, records: Sequence[ImageRecord], failures: Counter[str], now: int) -> None:
+        """Once for the batch: a metric costs about 1 us."""
+        images = self._metrics.images
+        labelled = len(records) - failures.total()
+        if labelled:
+            images.labels(lane.value, LABELLED).inc(labelled)
+        for code, count in failures.items():
+            images.labels(lane.value, code).inc(count)
+        oldest = min(record.submitted_at_ms for record in records)
+        self._metrics.waited.labels(lane.value).observe(max(now - oldest, 0) / 1000)
+
+    def _skip(self, message: Message, reason: str, what: str) -> None:
+        self._metrics.skipped.labels(reason).inc()
+        logger.error("a record cannot be answered and is skipped", record=_where(message), reason=what)
+
+
+def _where(message: Message) -> str:
+    return f"{message.topic()}[{message.partition()}] at {message.offset()}"

@@ -1,0 +1,244 @@
+"""One classifier: waits for a model and for Kafka, is a member of both lanes' groups while it has both, and ends cleanly when told to.
+
+Owns every thread and connection of the process. Nothing that is missing or away ends it; it is then alive and not ready. Only a fatal
+error of a producer does: what that producer held may or may not be stored, and a new process reads it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from convnet.images import DecodeLimits
+from convnet.predictor import Predictor, load_predictor
+from convnet.registry import Registry
+from convnet_kafka.classifier.batching import BatchSizer
+from convnet_kafka.classifier.handoff import Handoff, Turns
+from convnet_kafka.classifier.health import HealthServer
+from convnet_kafka.classifier.lanes import LaneReader
+from convnet_kafka.classifier.models import ModelWatch
+from convnet_kafka.classifier.pipeline import Pipeline
+from convnet_kafka.classifier.publishing import Publisher
+from convnet_kafka.classifier.results import ModelBroken, ResultMaker
+from convnet_kafka.classifier.topicwatch import ClassifierTopics
+from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion
+from convnet_kafka.kafka.connection import group_options, producer_options
+from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
+from convnet_kafka.kafka.producer import AcknowledgedProducer
+from convnet_kafka.messages import Lane
+from convnet_kafka.metrics import ClassifierMetrics, process_registry
+from convnet_kafka.settings import ClassifierSettings, KafkaSettings, TopicSettings
+from convnet_kafka.topology import Topology, max_dead_letter_bytes, max_record_bytes
+
+logger = structlog.get_logger(__name__)
+
+# Nobody waits for a bulk label, and one request of 64 labels costs the broker what a request of one does.
+LINGER_MS = {Lane.FAST: 0.0, Lane.BULK: 20.0}
+# Parts of the process's memory budget for Kafka's buffers: bulk images wait in numbers, the rest is small.
+CONSUMER_SHARE = {Lane.FAST: 0.15, Lane.BULK: 0.5}
+PRODUCER_SHARE = {Lane.FAST: 0.1, Lane.BULK: 0.25}
+# librdkafka's own default: nobody waits for it, because a result that was not stored is sent again anyway.
+DELIVERY_TIMEOUT_S = 300.0
+# A member without partitions for so long has come when all partitions had owners: more replicas than partitions, idle by right.
+# (A join takes under a second, three to four in the classic protocol; librdkafka's way to ask the broker can end the process.)
+IDLE_BY_RIGHT_S = 10.0
+WAIT_S = 0.1
+REJOIN_S = 1.0
+
+
+class Classifier:
+    """One classifier process.
+
+    Args:
+        settings: of the classifier.
+        kafka: how to reach Kafka.
+        topics: whether missing topics are created.
+    """
+
+    def __init__(self, settings: ClassifierSettings, kafka: KafkaSettings, topics: TopicSettings) -> None:
+        self._settings = settings
+        self._kafka = kafka
+        self._topology = Topology(kafka.topic_prefix)
+        self._limits = DecodeLimits(max_bytes=kafka.max_image_bytes)
+        self._metrics = ClassifierMetrics(process_registry())
+        self._topics = ClassifierTopics(kafka, topics)
+        registry = Registry(settings.models)
+        self._models = ModelWatch(lambda: registry.resolve("stable"), lambda version: self._load(registry, version))
+        self._maker: ResultMaker | None = None
+        self._lanes: dict[Lane, LaneReader] = {}
+        self._joined_at = 0.0
+        self._beat_at = time.monotonic()
+        self._standing: str | None = None
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Finish what has begun, leave the groups, and return from `run`. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Classify until `stop`.
+
+        Raises:
+            SettingsError: the port of the health checks cannot be had.
+            ProducerBroken: a fatal error; end the process.
+        """
+        health = HealthServer(
+            self._settings.host,
+            self._settings.port,
+            not_alive=self.not_alive,
+            not_ready=self.not_ready,
+            registry=self._metrics.registry,
+        )
+        with health:
+            self._models.start()
+            self._topics.start()
+            try:
+                while not self._stop.is_set():
+                    self._beat()
+                    if self.current() is None or self._standing is not None:
+                        self._stop.wait(WAIT_S)
+                    else:
+                        self._serve()
+            finally:
+                self._models.close()
+                self._topics.close()
+
+    def not_alive(self) -> list[str]:
+        """Why a restart would help."""
+        silent_s = time.monotonic() - self._beat_at
+        return [f"the loop has not gone round for {silent_s:.0f} s"] if silent_s > self._settings.stuck_after_s else []
+
+    def not_ready(self) -> list[str]:
+        """Why images are not labelled now."""
+        if self._stop.is_set():
+            reasons = ["going away"]
+        else:
+            found = [self._standing, self._models.problem, self._topics.problem()]
+            reasons = [reason for reason in found if reason] or self._not_joined()
+        self._metrics.ready.set(not reasons)
+        return reasons
+
+    def current(self) -> ResultMaker | None:
+        """The model in use, asked for before each batch: a new one takes over here. For the loop's thread."""
+        predictor = self._models.current
+        if predictor is None:
+            self._maker = None
+        elif self._maker is None or self._maker.predictor is not predictor:
+            self._maker = ResultMaker(predictor, self._limits)
+            self._metrics.model.set(self._maker.version)
+        return self._maker
+
+    def _load(self, registry: Registry, version: int) -> Predictor:
+        settings = self._settings
+        return load_predictor(registry, version, backend=settings.backend, max_batch=settings.max_batch, threads=settings.threads)
+
+    def _beat(self) -> None:
+        self._beat_at = time.monotonic()
+
+    def _not_joined(self) -> list[str]:
+        """The lanes that gave us nothing yet, unless they gave everything to others."""
+        lanes = self._lanes
+        if not lanes:
+            return ["not a member of the groups yet"]
+        if time.monotonic() - self._joined_at > IDLE_BY_RIGHT_S:
+            return []
+        return [f"the {lane} lane has not assigned partitions yet" for lane, reader in lanes.items() if not reader.assigned]
+
+    def _serve(self) -> None:
+        """Be a member of both groups until told to stop, or until something is missing."""
+        with self._membership() as pipeline:
+            try:
+                pipeline.run()
+            except NewerWireVersion as error:
+                # Others in the group may be newer already. This one can do nothing until it is replaced.
+                self._standing = str(error)
+                logger.warning("left the groups", reason=self._standing)
+            except ModelBroken as error:
+                self._metrics.model_errors.inc()
+                logger.warning("left the groups", reason=str(error))
+                if self._maker is not None:
+                    self._models.distrust(self._maker.predictor, str(error))
+            except KafkaUnavailable as error:
+                logger.warning("left the groups; joining again", reason=str(error))
+                self._stop.wait(REJOIN_S)
+
+    @contextmanager
+    def _membership(self) -> Iterator[Pipeline]:
+        """Start producers and lanes; at the end finish what is in flight, commit, leave the groups and let the producers go."""
+        handoff = Handoff(Turns(self._settings.bulk_share))
+        producers = {lane: self._producer(lane) for lane in Lane}
+        lanes = {lane: self._lane(lane, handoff) for lane in Lane}
+        pipeline = Pipeline(
+            lanes=lanes,
+            producers=producers,
+            handoff=handoff,
+            model=self,
+            publisher=Publisher(self._topology, self._topics.reply_partition_exists, self._metrics),
+            metrics=self._metrics,
+            stop=self._stop.is_set,
+            beat=self._beat,
+            # The rest of the time is for the last commit and the goodbye.
+            drain_timeout_s=max(self._settings.drain_timeout_s - self._settings.revoke_timeout_s, 0.0),
+        )
+        for producer in producers.values():
+            producer.start()
+        for reader in lanes.values():
+            reader.start()
+        self._lanes = lanes
+        self._joined_at = time.monotonic()
+        finished = False
+        try:
+            yield pipeline
+            finished = pipeline.finish()
+        finally:
+            self._lanes = {}
+            self._leave(lanes, handoff, finished=finished)
+            for producer in producers.values():
+                producer.close(0.0)
+
+    def _leave(self, lanes: dict[Lane, LaneReader], handoff: Handoff, *, finished: bool) -> None:
+        handoff.close()
+        for reader in lanes.values():
+            if not finished:
+                reader.abandon()
+            reader.leave()
+        # A commit and a goodbye take milliseconds; with Kafka away they are not worth the time the process has left.
+        deadline = time.monotonic() + self._settings.revoke_timeout_s
+        for reader in lanes.values():
+            if not reader.join(max(deadline - time.monotonic(), 0.0)):
+                logger.warning("group left without goodbye; Kafka notices at the end of the session", lane=reader.lane)
+
+    def _producer(self, lane: Lane) -> AcknowledgedProducer:
+        options = producer_options(
+            self._kafka,
+            f"{self._topology.prefix}-classifier-{lane}",
+            linger_ms=LINGER_MS[lane],
+            share=PRODUCER_SHARE[lane],
+            max_record_bytes=max_dead_letter_bytes(self._kafka),
+            delivery_timeout_s=DELIVERY_TIMEOUT_S,
+        )
+        return AcknowledgedProducer(options, f"labels-{lane}", own_thread=False)
+
+    def _lane(self, lane: Lane, handoff: Handoff) -> LaneReader:
+        options = group_options(
+            self._kafka,
+            f"{self._topology.prefix}-classifier-{lane}",
+            group=self._topology.group(lane),
+            share=CONSUMER_SHARE[lane],
+            max_record_bytes=max_record_bytes(self._kafka),
+        )
+        make: Callable[[GroupEvents], GroupConsumer] = lambda events: GroupConsumer(options, self._topology.images(lane), events)  # noqa: E731
+        return LaneReader(
+            lane,
+            make,
+            handoff=handoff,
+            sizer=BatchSizer(self._settings.max_batch),
+            fill_s=self._settings.max_delay_s if lane is Lane.BULK else 0.0,
+            commit_interval_s=self._settings.commit_interval_s,
+            revoke_timeout_s=self._settings.revoke_timeout_s,
+            on_expired=self._metrics.expired.labels(lane.value).inc,
+        )

@@ -1,0 +1,281 @@
+"""The calls of docs/http.md, one method each: builds requests, reads answers, and turns everything that can go wrong into a ServerError.
+
+Tries nothing twice and decides nothing; that is for `uploads.py`, `stream.py` and `session.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from aiohttp import hdrs
+
+from convnet_kafka.client.packing import Batch
+from convnet_kafka.errors import ServerError, SettingsError
+
+# A server that is there accepts a connection in milliseconds; this is for the other side of the world.
+_CONNECT_S = 10.0
+# Between two reads: the labels stream has a heartbeat every 10 s.
+_STREAM_SILENCE_S = 35.0
+# From the end of an upload to its answer: Kafka has 15 s to acknowledge, the server 120 s for a whole request.
+_ANSWER_S = 150.0
+# A server, or a proxy that has never heard of 100 (Continue), may stay silent; then the body is sent unasked (RFC 9110, 10.1.1).
+_CONTINUE_S = 5.0
+_LARGEST_ANSWER_DETAIL = 500
+
+
+class BrokenAnswer(ServerError):
+    """The server, or something before it, answered what cannot be true: the request counts as not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAnswer:
+    """What became of a batch.
+
+    Attributes:
+        refused: names that will never be accepted, with code and detail.
+        unknown: names that may or may not be stored, with the detail.
+    """
+
+    refused: Mapping[str, tuple[str, str]]
+    unknown: Mapping[str, str]
+
+
+class Api:
+    """One server.
+
+    Args:
+        url: `http://host:port`, with a path before `/v1` if a proxy adds one.
+        connections: uploads at once; the stream of labels and short calls come on top.
+    """
+
+    def __init__(self, url: str, connections: int) -> None:
+        self.url = url.rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise SettingsError(f"the server must be an http:// or https:// address, not {url!r}: for example http://127.0.0.1:8080")
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._ask_first = True
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections + 4),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_ANSWER_S),
+            json_serialize=lambda value: orjson.dumps(value).decode(),
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def open_job(self) -> str:
+        """Open a job and return its id.
+
+        Raises:
+            ServerError: it could not be opened.
+        """
+        answer = await self._json("POST", "/v1/jobs")
+        job = answer.get("job")
+        if not isinstance(job, str) or not job:
+            raise ServerError(f"what answers at {self.url} is not a convnet-kafka server (it opened no job): check the address", status=200)
+        return job
+
+    async def close_job(self, job: str, images: int) -> None:
+        """Say how many distinct images a job has.
+
+        Raises:
+            ServerError: not acknowledged; saying it again is harmless.
+        """
+        await self._json("POST", f"{_job_path(job)}/close", json={"images": images})
+
+    async def job_status(self, job: str) -> dict[str, Any]:
+        """The job as docs/http.md shows it.
+
+        Raises:
+            ServerError: no such job, or no answer.
+        """
+        return await self._json("GET", _job_path(job))
+
+    async def labels_page(self, job: str, cursor: str | None, limit: int) -> dict[str, Any]:
+        """One page of results.
+
+        Raises:
+            ServerError: no such job, or no answer.
+        """
+        params = {"limit": str(limit)} | ({"cursor": cursor} if cursor is not None else {})
+        return await self._json("GET", f"{_job_path(job)}/labels", params=params)
+
+    @asynccontextmanager
+    async def labels_stream(self, job: str, cursor: str | None) -> AsyncIterator[aiohttp.StreamReader]:
+        """The NDJSON stream of results; what breaks while it is read is a ServerError as well.
+
+        Raises:
+            ServerError: no such job, or the connection broke.
+        """
+        async with self._request(
+            "GET",
+            f"{_job_path(job)}/labels",
+            params={"cursor": cursor} if cursor is not None else None,
+            headers={hdrs.ACCEPT: "application/x-ndjson"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_STREAM_SILENCE_S),
+        ) as response:
+            yield response.content
+
+    async def upload(self, job: str, batch: Batch) -> UploadAnswer:
+        """Send a batch as one tar request.
+
+        Raises:
+            ServerError: refused as a whole, or broken; the images may or may not be stored.
+        """
+        begun = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            begun.set()
+            for piece in batch.body():
+                yield piece
+
+        headers = {hdrs.CONTENT_TYPE: "application/x-tar", hdrs.CONTENT_LENGTH: str(batch.body_bytes)}
+        try:
+            async with asyncio.timeout(None) as limit:
+                watch = asyncio.create_task(self._watch_continue(begun, limit)) if self._ask_first else None
+                try:
+                    answer = await self._json("POST", f"{_job_path(job)}/images", data=body(), headers=headers, expect100=self._ask_first)
+                finally:
+                    if watch is not None:
+                        watch.cancel()
+        except TimeoutError as error:
+            raise ServerError(f"the server at {self.url} did not say within {_CONTINUE_S:g} s that it wants the images") from error
+        return _accounted(answer, batch)
+
+    async def classify(self, content: bytes, name: str, timeout_s: float) -> dict[str, Any]:
+        """One image on the fast lane, as docs/http.md answers it.
+
+        Raises:
+            ServerError: refused, or not answered.
+        """
+        params = {"name": name, "timeout": f"{timeout_s:g}"}
+        headers = {hdrs.CONTENT_TYPE: "application/octet-stream"}
+        return await self._json("POST", "/v1/classify", params=params, headers=headers, data=content)
+
+    async def _watch_continue(self, begun: asyncio.Event, limit: asyncio.Timeout) -> None:
+        """Break a request off that waits in vain for the word to go on."""
+        try:
+            await asyncio.wait_for(begun.wait(), _CONTINUE_S)
+        except TimeoutError:
+            self._ask_first = False
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        async with self._request(method, path, **options) as response:
+            raw = await response.read()
+            try:
+                answer = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                answer = None
+            if not isinstance(answer, dict):
+                raise BrokenAnswer(f"what answers at {self.url} is not a convnet-kafka server (no JSON came): check the address")
+            return answer
+
+    @asynccontextmanager
+    async def _request(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("the client is used outside of its `async with`")
+        try:
+            async with self._session.request(method, self.url + path, allow_redirects=False, **options) as response:
+                if response.status >= 300:
+                    # Its body is not worth a connection, and after an answer before the body nobody knows what is still on the line.
+                    try:
+                        raise await self._problem(response)
+                    finally:
+                        response.close()
+                yield response
+        except TimeoutError as error:
+            raise ServerError(f"the server at {self.url} did not answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ServerError(f"the server at {self.url} cannot be reached: {_reason(error)}") from error
+
+    async def _problem(self, response: aiohttp.ClientResponse) -> ServerError:
+        """An error answer as an exception: the server's own words when it is a problem+json, else the status."""
+        if response.status < 400:
+            target = response.headers.get(hdrs.LOCATION, "elsewhere")
+            return ServerError(f"the server at {self.url} points to {target}: use that address", status=response.status)
+        try:
+            problem = orjson.loads(await response.read())
+        except (orjson.JSONDecodeError, aiohttp.ClientError, TimeoutError):
+            problem = None
+        if not isinstance(problem, dict):
+            problem = {}
+        text = str(problem.get("detail") or problem.get("title") or response.reason or "no reason given")[:_LARGEST_ANSWER_DETAIL]
+        return ServerError(
+            f"the server at {self.url} answered {response.status}: {text}",
+            status=response.status,
+            slug=str(problem.get("type", "")).rpartition("/")[2] or None,
+            retry_after_s=_retry_after_s(response.headers.get(hdrs.RETRY_AFTER)),
+        )
+
+
+def _job_path(job: str) -> str:
+    return f"/v1/jobs/{quote(job, safe='')}"
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, without aiohttp's words around it."""
+    inner = getattr(error, "os_error", None) or error
+    # asyncio writes "Connect call failed" over the system's words; a resolver's errors are negative and keep theirs.
+    number = getattr(inner, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Seconds from a Retry-After header: a number, or a date (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _accounted(answer: Mapping[str, Any], batch: Batch) -> UploadAnswer:
+    """An answer that accounts for every image of the batch by count and name.
+
+    Raises:
+        BrokenAnswer: it does not.
+    """
+    names = set(batch.names)
+    refused: dict[str, tuple[str, str]] = {}
+    unknown: dict[str, str] = {}
+    try:
+        for problem in answer["problems"]:
+            name, detail = problem["name"], str(problem.get("detail") or "")
+            if name in names and problem["status"] == "refused":
+                refused[name] = (str(problem["code"]), detail)
+            elif name in names and problem["status"] == "unknown":
+                unknown[name] = detail
+        complete = answer["accepted"] + len(refused) + len(unknown) == len(batch)
+        complete = complete and (answer["refused"], answer["unknown"]) == (len(refused), len(unknown))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BrokenAnswer("the server's answer to an upload is not as docs/http.md says") from error
+    if not complete:
+        raise BrokenAnswer(
+            f"the server's answer to an upload of {len(batch)} images speaks of {answer['accepted']} accepted, {answer['refused']} "
+            f"refused, {answer['unknown']} unknown, of which {len(refused) + len(unknown)} are named"
+        )
+    return UploadAnswer(refused, unknown)

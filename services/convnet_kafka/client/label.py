@@ -1,0 +1,61 @@
+"""What a caller gets for each image: its label, or why it has none. Reads one line of the labels stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# Why an image has no label although no classifier refused it. The other codes come from the server and the classifiers (docs/http.md).
+UNREADABLE = "unreadable"
+TOO_LARGE = "too-large"
+BAD_NAME = "bad-name"
+NOT_ACCEPTED = "not-accepted"
+MISSING = "missing"
+
+
+class Label(NamedTuple):
+    """The outcome of one image. A named tuple: half the price of a frozen dataclass, and a row of a table as it stands.
+
+    Attributes:
+        name: the image's name within its job.
+        label: class name, or None when it has no label.
+        confidence: probability of the label, 0 to 1, or None.
+        error: stable code of why it has no label, or None when it has one.
+        detail: what was wrong, for people, or None.
+        model: version of the model that answered; None when no model was asked.
+        revision: 0, or more after an operator replayed the image; the highest counts.
+        image: the image's id, 32 hex digits; None when no server accepted it.
+    """
+
+    name: str
+    label: str | None
+    confidence: float | None
+    error: str | None
+    detail: str | None
+    model: int | None
+    revision: int
+    image: str | None
+
+    @classmethod
+    def parse(cls, item: Mapping[str, Any]) -> Label:
+        """Read a line of the stream or an item of a page.
+
+        Raises:
+            KeyError: it is not a label.
+        """
+        get = item.get
+        return cls(
+            item["name"],
+            get("label"),
+            get("confidence"),
+            get("error"),
+            get("detail"),
+            get("model"),
+            item["revision"],
+            item["image"],
+        )
+
+
+def failure(name: str, code: str, detail: str) -> Label:
+    """The outcome of an image that no server accepted."""
+    return Label(name, None, None, code, detail, None, 0, None)

@@ -1,0 +1,145 @@
+"""Reads the labels of a job as they come, and goes on where it was after anything that breaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from convnet_kafka.client.api import Api, BrokenAnswer
+from convnet_kafka.client.label import Label
+from convnet_kafka.client.retry import Patience, RetryPolicy
+from convnet_kafka.errors import ServerError
+
+# A label is some 250 bytes and at most 2 KB (messages.py); a line that goes on past this is no label.
+_LONGEST_LINE = 256 * 1024
+_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The server has said all: as many images have results as the job was closed with.
+
+    Attributes:
+        total: that number.
+    """
+
+    total: int | None
+
+
+@dataclass(slots=True)
+class _Lines:
+    """What some lines of the stream said."""
+
+    labels: list[Label] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    broken: bytes | None = None
+
+
+class LabelStream:
+    """The results of one job, from the start.
+
+    Args:
+        api: the server.
+        job: the job.
+        retry: how patient to be when the server is away.
+    """
+
+    def __init__(self, api: Api, job: str, retry: RetryPolicy) -> None:
+        self._api = api
+        self._job = job
+        self._retry = retry
+        self._patience = Patience(retry)
+        self._cursor: str | None = None
+        # Class names come once with every label; one object of each is enough.
+        self._classes: dict[str, str] = {}
+
+    def from_start(self) -> None:
+        """Read everything once more with the next connection."""
+        self._cursor = None
+
+    async def follow(self) -> AsyncGenerator[list[Label] | Complete, None]:
+        """Labels in the order of their results, in lists as they arrive, then `Complete`; iterating further connects again.
+
+        Raises:
+            ServerError: the job is unknown or expired, or the server has been away for as long as the policy allows.
+        """
+        while True:
+            told, end = False, None
+            try:
+                async with self._api.labels_stream(self._job, self._cursor) as content:
+                    rest = b""
+                    async for chunk in content.iter_any():
+                        lines = (rest + chunk).split(b"\n")
+                        rest = lines.pop()
+                        read = self._parse(lines)
+                        if lines and read.broken is None:
+                            self._patience.success()
+                        if read.labels:
+                            told = True
+                            yield read.labels
+                        if read.broken is not None or len(rest) > _LONGEST_LINE:
+                            raise BrokenAnswer(
+                                f"the labels stream from {self._api.url} has a line that is none: {read.broken or rest[:80]!r}"
+                            )
+                        end = read.end
+                        if end is not None:
+                            break
+                    else:
+                        raise BrokenAnswer(f"the labels stream from {self._api.url} broke off")
+            except ServerError as error:
+                await self._patience.wait(error)
+                continue
+            if end is not None and end["end"] == "complete":
+                yield Complete(end.get("total"))
+            elif not told:
+                # A server that sends everybody away at once is not asked again at once.
+                await self._retry.sleep(self._patience.pause_s(0))
+
+    async def so_far(self) -> AsyncIterator[list[Label]]:
+        """The labels there are now, page by page, without waiting for more.
+
+        Raises:
+            ServerError: as `follow`.
+        """
+        while True:
+            try:
+                page = await self._api.labels_page(self._job, self._cursor, _PAGE)
+                labels = [Label.parse(item) for item in page["labels"]]
+            except (KeyError, TypeError) as error:
+                raise BrokenAnswer(f"the page of labels from {self._api.url} is not as docs/http.md says") from error
+            except ServerError as error:
+                await self._patience.wait(error)
+                continue
+            self._patience.success()
+            if not labels:
+                return
+            yield labels
+            self._cursor = page.get("cursor") or self._cursor
+
+    def _parse(self, lines: list[bytes]) -> _Lines:
+        """Labels of whole lines; remembers how far they go."""
+        found = _Lines()
+        append, parse, loads, classes = found.labels.append, Label.parse, orjson.loads, self._classes
+        cursor = self._cursor
+        for line in lines:
+            if not line:
+                continue
+            try:
+                item = loads(line)
+                if "end" in item:
+                    found.end = item
+                    cursor = item.get("cursor") or cursor
+                    break
+                known = item.get("label")
+                if known is not None:
+                    item["label"] = classes.setdefault(known, known)
+                append(parse(item))
+                cursor = item["cursor"]
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+                found.broken = line
+                break
+        self._cursor = cursor
+        return found

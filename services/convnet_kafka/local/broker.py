@@ -1,0 +1,402 @@
+"""A real Apache Kafka on this machine: one node, KRaft, on 127.0.0.1, owned by whoever starts it and gone when they are.
+
+Owns the broker's process, its data folder while it runs, and nothing else. Records outlive `kill -9` of everything, not a power cut.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import platformdirs
+from rich.console import Console
+
+from convnet_kafka.errors import LocalStackError
+from convnet_kafka.local import brokersettings
+from convnet_kafka.local.brokersettings import BrokerSettings
+from convnet_kafka.local.folder import FolderLock, Owner
+from convnet_kafka.local.jars import ensure_jars
+from convnet_kafka.local.java import Java, find_java, java_at
+from convnet_kafka.local.process import HOST, free_ports, port_is_free, spawn_bound
+
+# A start takes 2 s on two idle cores; a machine busy with a test suite may need ten times that.
+START_DEADLINE_S = 60.0
+# A stop takes 0.3 s; past this the broker is killed, which costs it a log check at its next start.
+STOP_DEADLINE_S = 20.0
+# Formatting an empty folder takes 0.6 s.
+_FORMAT_DEADLINE_S = 60.0
+# Another process may take a port between our choice and the broker's start.
+_PORT_ATTEMPTS = 3
+_POLL_S = 0.01
+_TEMPORARY_PREFIX = "convnet-kafka-"
+# Asking for this group's positions makes the broker create and load the positions topic; the group itself is never created.
+_PROBE_GROUP = "convnet-kafka-ready"
+# As many of the lines below as an error message bears.
+_QUOTED_LINES = 3
+# Lines of Kafka's log and of the JVM's output that say why a start failed.
+_SERIOUS = re.compile(r" (ERROR|FATAL) |Exception|Error|^Unrecognized|^Could not|^Improperly")
+
+
+def default_data_dir() -> Path:
+    """The per-user folder of the local broker that keeps its data (`XDG_DATA_HOME` moves it)."""
+    return platformdirs.user_data_path("convnet-kafka") / "broker"
+
+
+class LocalBroker:
+    """One Kafka broker, as a context manager. Not for use by several threads at once; `start` may be called from any thread.
+
+    Args:
+        data_dir: folder to keep the data in; None takes a temporary one that `stop` removes.
+        port: the broker's port on 127.0.0.1; None chooses a free one and keeps it over restarts.
+        message_max_bytes: largest record batch in bytes.
+        heap_mib: fixed heap of the JVM in MiB; None derives it from `message_max_bytes`.
+        java: path of the `java` program; None finds one.
+        cache_dir: where Kafka's jars are kept; None takes the user's cache.
+        overrides: further Kafka settings (`server.properties`) that win over ours.
+        jvm_flags: further JVM flags, after ours.
+        console: where fetching the jars is shown; stderr by default.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        port: int | None = None,
+        *,
+        message_max_bytes: int = brokersettings.DEFAULT_MESSAGE_MAX_BYTES,
+        heap_mib: int | None = None,
+        java: Path | None = None,
+        cache_dir: Path | None = None,
+        overrides: Mapping[str, str] | None = None,
+        jvm_flags: Sequence[str] = (),
+        console: Console | None = None,
+    ) -> None:
+        self._temporary = data_dir is None
+        # Absolute, because the broker runs inside the folder and the owner may change its own.
+        self._folder = None if data_dir is None else data_dir.absolute()
+        self._asked_port = port
+        self._port = port
+        self._controller_port: int | None = None
+        self._message_max_bytes = message_max_bytes
+        self._heap_mib = heap_mib
+        self._java = java
+        self._cache_dir = cache_dir
+        self._overrides = dict(overrides or {})
+        self._jvm_flags = list(jvm_flags)
+        self._console = console
+        self._lock: FolderLock | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_begin = 0  # bytes of the log that earlier runs wrote
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder.
+
+        Raises:
+            LocalStackError: it is a temporary one and the broker has not been started.
+        """
+        if self._folder is None:
+            raise LocalStackError("the local broker has no data folder yet: start it first")
+        return self._folder
+
+    @property
+    def port(self) -> int:
+        """The broker's port.
+
+        Raises:
+            LocalStackError: it was left to us and the broker has not been started.
+        """
+        if self._port is None:
+            raise LocalStackError("the local broker has no port yet: start it first")
+        return self._port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The address for clients, `host:port`."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id, None when it does not run."""
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the broker's process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log_path(self) -> Path:
+        """Kafka's own log file, rotated at 10 MB."""
+        return self.data_dir / brokersettings.LOG_FILE
+
+    def start(self) -> None:
+        """Start the broker and return when topics can be created and groups can commit. Does nothing when it runs.
+
+        Raises:
+            LocalStackError: Java or the jars are missing, the port or the folder is in use, or the broker did not come up; says which.
+        """
+        if self.is_running:
+            return
+        self._forget_process()
+        java = java_at(self._java) if self._java is not None else find_java()
+        jars = ensure_jars(cache_dir=self._cache_dir, console=self._console)
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
+        try:
+            self._lock = FolderLock(self._folder)
+            self._lock.acquire()
+            self._run(java, ":".join(map(str, jars)), self._lock)
+        except BaseException:
+            self.kill()
+            self._remove_temporary()
+            raise
+
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> None:
+        """End the broker cleanly, killing it past the deadline, and remove a temporary folder. Safe to call at any time, and twice.
+
+        Args:
+            deadline_s: seconds the broker may take.
+        """
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(deadline_s)
+        self.kill()
+        self._remove_temporary()
+
+    def kill(self) -> None:
+        """End the broker as `kill -9` does. Data and ports are kept, also of a temporary folder, for `start` or `restart`."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        self._forget_process()
+
+    def restart(self) -> None:
+        """Start again on the same data and ports, after a clean end of the broker if it runs.
+
+        Raises:
+            LocalStackError: as `start`.
+        """
+        if self._process is not None and self.is_running:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_DEADLINE_S)
+        self.kill()
+        self.start()
+
+    def _run(self, java: Java, classpath: str, lock: FolderLock) -> None:
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            port, controller_port = self._choose_ports()
+            settings = BrokerSettings(port, controller_port, self._message_max_bytes, self._heap_mib, self._overrides)
+            self._write_settings(settings)
+            self._format(java, classpath)
+            with (self.data_dir / brokersettings.JVM_LOG_FILE).open("ab") as output:
+                self._process = spawn_bound(
+                    [
+                        str(java.executable),
+                        *brokersettings.jvm_flags(java, settings.heap),
+                        *self._jvm_flags,
+                        "-cp",
+                        classpath,
+                        "kafka.Kafka",
+                        brokersettings.PROPERTIES_FILE,
+                    ],
+                    # Asks for a clean end: data that is kept then starts without a log check.
+                    death_signal=signal.SIGTERM,
+                    output=output,
+                    cwd=self.data_dir,
+                    inherit=[lock.fd],
+                )
+            lock.write_owner(Owner(os.getpid(), self._process.pid, port))
+            self._port = port
+            self._controller_port = controller_port
+            if self._wait_until_ready(self._process):
+                return
+            self._process.wait()
+            if attempt == _PORT_ATTEMPTS or not self._lost_its_port():
+                raise LocalStackError(
+                    f"the local Kafka ended while it started (exit code {self._process.returncode}): {self._complaint()}; "
+                    f"its log is {self._kept_log()}"
+                )
+            self._port = self._asked_port
+            self._controller_port = None
+
+    def _choose_ports(self) -> tuple[int, int]:
+        """Return the broker's and the controller's port: those of the last run, the one asked for, or free ones.
+
+        Raises:
+            LocalStackError: the broker's port is in use.
+        """
+        if self._port is not None and not port_is_free(self._port):
+            raise LocalStackError(
+                f"port {self._port} on {HOST} is in use by another program; stop it, choose another port with --port, "
+                "or set KAFKA_BOOTSTRAP_SERVERS if that is the Kafka you want to use"
+            )
+        first, second = free_ports(2)
+        controller = self._controller_port
+        if controller is None or not port_is_free(controller):
+            controller = second if second != self._port else first
+        port = self._port if self._port is not None else first
+        return port, controller
+
+    def _write_settings(self, settings: BrokerSettings) -> None:
+        try:
+            (self.data_dir / brokersettings.LOG_FOLDER).mkdir(exist_ok=True)
+            (self.data_dir / brokersettings.PROPERTIES_FILE).write_text(brokersettings.server_properties(settings), encoding="utf-8")
+            (self.data_dir / brokersettings.LOG4J_FILE).write_text(brokersettings.log4j_properties(), encoding="utf-8")
+            self._log_begin = self.log_path.stat().st_size if self.log_path.exists() else 0
+            # Only this start's output tells why this start failed.
+            (self.data_dir / brokersettings.JVM_LOG_FILE).write_bytes(b"")
+        except OSError as error:
+            raise LocalStackError(
+                f"the data folder {self.data_dir} cannot be written ({error.strerror}); free some space or make it writable"
+            ) from error
+
+    def _format(self, java: Java, classpath: str) -> None:
+        """Give an empty data folder its cluster id, once. Kafka's own tool does it: what it writes differs from version to version.
+
+        Raises:
+            LocalStackError: the tool failed.
+        """
+        if (self.data_dir / brokersettings.KAFKA_FOLDER / "meta.properties").exists():
+            return
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # C1 alone: for a program that lives half a second, compiling more costs more than it gives.
+        argv = [str(java.executable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", "-cp", classpath]
+        # `=` before the id: it may begin with a minus. Formatted ones are ignored for the folder that a killed run left half done.
+        argv += [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "--ignore-formatted",
+            "-c",
+            brokersettings.PROPERTIES_FILE,
+        ]
+        try:
+            subprocess.run(  # noqa: S603 - our own program
+                argv,
+                cwd=self.data_dir,
+                check=True,
+                timeout=_FORMAT_DEADLINE_S,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise LocalStackError(
+                f"the Java at {java.executable} does not run on this machine ({error.strerror}); set JAVA_HOME to one that does"
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise LocalStackError(
+                f"could not format the data folder {self.data_dir}: {_serious_lines(error.output) or 'it gave no reason'}"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise LocalStackError(
+                f"formatting the data folder {self.data_dir} took more than {_FORMAT_DEADLINE_S:.0f} s; try again"
+            ) from error
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait until the broker answers, creates topics and keeps positions. False when it ended instead.
+
+        Raises:
+            LocalStackError: it did not come up in time.
+        """
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not self._accepts():
+            if process.poll() is not None:
+                return False
+            if time.monotonic() > deadline:
+                raise LocalStackError(f"the local Kafka did not come up within {START_DEADLINE_S:.0f} s; its log is {self._kept_log()}")
+            time.sleep(_POLL_S)
+        return self._answers(process, deadline)
+
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1.0):
+                return True
+        except OSError:
+            return False
+
+    def _answers(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
+        from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition  # noqa: PLC0415 - most of this file needs no client
+
+        # A consumer's `committed`, not the admin client's `list_consumer_group_offsets`: that one crashes the process (librdkafka 2.16,
+        # a null consumer group) when the coordinator is still loading. `log_level` 0: a broker that comes up refuses connections for
+        # a moment, and librdkafka would print each refusal.
+        common = {"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50}
+        probe = Consumer({**common, "group.id": _PROBE_GROUP})
+        # The first idempotent producer makes the broker fetch a block of producer ids, and is told to try again in half a second.
+        # It had better be this one.
+        warm_up = Producer({**common, "enable.idempotence": True})
+        try:
+            while process.poll() is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise LocalStackError(f"the local Kafka did not answer within {START_DEADLINE_S:.0f} s; its log is {self._kept_log()}")
+                with contextlib.suppress(KafkaException):
+                    if warm_up.list_topics(timeout=min(left, 5.0)).brokers:
+                        probe.committed([TopicPartition(_PROBE_GROUP, 0)], timeout=min(left, 5.0))
+                        return True
+                time.sleep(_POLL_S)
+        finally:
+            probe.close()
+        return False
+
+    def _lost_its_port(self) -> bool:
+        """Whether a start failed because somebody took a port that we chose."""
+        return "Address already in use" in self._complaint()
+
+    def _complaint(self) -> str:
+        """What the broker said last in this run: in its log when it got that far, else on the JVM's output."""
+        for path, begin in ((self.log_path, self._log_begin), (self.data_dir / brokersettings.JVM_LOG_FILE, 0)):
+            with contextlib.suppress(OSError):
+                if reason := _serious_lines(path.read_bytes()[begin:]):
+                    return reason
+        return "it gave no reason"
+
+    def _kept_log(self) -> str:
+        """Name the log that tells most, copied out of a temporary folder that is about to go."""
+        log = self.log_path if self.log_path.exists() else self.data_dir / brokersettings.JVM_LOG_FILE
+        if not self._temporary:
+            return str(log)
+        return str(shutil.copyfile(log, self.data_dir.with_name(f"{self.data_dir.name}-failed.log")))
+
+    def _forget_process(self) -> None:
+        """Reap an ended or killed process and give the folder free."""
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _remove_temporary(self) -> None:
+        if self._temporary and self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _serious_lines(output: bytes) -> str:
+    """The first lines that say what went wrong, in one: what follows them is consequence. Empty when there are none."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if _SERIOUS.search(line)]
+    return " | ".join(lines[:_QUOTED_LINES])

@@ -1,0 +1,154 @@
+"""The side of a server that faces Kafka: producers, the watch of the labels topic, and its readers; started and stopped together.
+
+The one owner of all of them. Starting waits for nothing: a server is alive, only not ready, while Kafka or its topics are missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from contextlib import suppress
+
+import structlog
+
+from convnet_kafka.errors import KafkaUnavailable
+from convnet_kafka.kafka.connection import common_options, producer_options, reader_options
+from convnet_kafka.kafka.consumer import PartitionReader
+from convnet_kafka.kafka.producer import AcknowledgedProducer
+from convnet_kafka.kafka.watch import TopicWatch
+from convnet_kafka.messages import Lane
+from convnet_kafka.server.config import ServerConfig
+from convnet_kafka.server.jobs import Job, JobSigner
+from convnet_kafka.server.labels import LabelReaders
+from convnet_kafka.server.topiccheck import prepare_topics
+from convnet_kafka.topology import Topology, max_record_bytes
+
+logger = structlog.get_logger(__name__)
+
+# Milliseconds a bulk image may wait for company: bigger requests to the broker cost it less, and nobody waits for one image.
+BULK_LINGER_MS = 20
+# Shares of the one memory budget; a reader of labels needs little, but there may be one a partition and `max_scans` more.
+BULK_SHARE, FAST_SHARE, READER_SHARE = 0.5, 0.15, 0.02
+# A label with a 1024-byte name and a 500-byte detail is far smaller; batches larger than this are still delivered (KIP-74).
+MAX_LABEL_BYTES = 256 * 1024
+# The longest that a stop may have to wait for a look at whether Kafka is there.
+START_STEP_S = 0.5
+MIB = 1024 * 1024
+
+
+class Backend:
+    """Everything of one process that talks to Kafka.
+
+    Args:
+        config: all settings.
+        keys: secrets that sign job ids.
+    """
+
+    def __init__(self, config: ServerConfig, keys: list[bytes]) -> None:
+        self._config = config
+        self.topology = Topology(config.kafka.topic_prefix)
+        client = f"{config.kafka.topic_prefix}-server-{socket.gethostname()}-{os.getpid()}"
+        record_bytes = max_record_bytes(config.kafka)
+        self._producers = {
+            lane: AcknowledgedProducer(
+                producer_options(
+                    config.kafka,
+                    f"{client}-{lane.value}",
+                    linger_ms=linger_ms,
+                    share=share,
+                    max_record_bytes=record_bytes,
+                    delivery_timeout_s=config.server.delivery_timeout_s,
+                ),
+                f"producer-{lane.value}",
+            )
+            for lane, linger_ms, share in ((Lane.BULK, BULK_LINGER_MS, BULK_SHARE), (Lane.FAST, 0, FAST_SHARE))
+        }
+        self._watch = TopicWatch(common_options(config.kafka, f"{client}-watch"), self.topology.labels)
+        options = reader_options(config.kafka, f"{client}-labels", share=READER_SHARE, max_record_bytes=MAX_LABEL_BYTES)
+        self.readers = LabelReaders(
+            lambda partition: PartitionReader(options, self.topology.labels, partition),
+            seen_bytes=config.server.seen_memory_mib * MIB,
+            max_scans=config.server.max_scans,
+        )
+        self.signer = JobSigner(keys, lambda: self._watch.topic_id, config.job_life_ms)
+        self._home: int | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start everything. Does not wait for Kafka."""
+        for producer in self._producers.values():
+            producer.start()
+        self._starting = asyncio.create_task(self._start_with_kafka(), name="server-start")
+
+    async def close(self) -> None:
+        """Send what is left and stop everything."""
+        if self._starting is not None:
+            self._starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._starting
+        flush_s = self._config.server.delivery_timeout_s
+        flushed = asyncio.gather(*(asyncio.to_thread(producer.close, flush_s) for producer in self._producers.values()))
+        left, *_ = await asyncio.gather(flushed, self.readers.close(), asyncio.to_thread(self._watch.close))
+        if sum(left):
+            logger.warning("stopped with unacknowledged images; their senders were told so", images=sum(left))
+
+    def producer(self, lane: Lane) -> AcknowledgedProducer:
+        """The producer of a lane: bulk waits a little for company, fast sends at once."""
+        return self._producers[lane]
+
+    def silent_s(self) -> float:
+        """Seconds since Kafka last answered; infinite before the first time."""
+        return self._watch.silent_s()
+
+    def not_ready(self) -> list[str]:
+        """What is missing until this server can serve, in words; empty when it can."""
+        if not self._watch.ready:
+            return [f"Kafka at {self._config.kafka.bootstrap_servers} has not answered, or topic {self.topology.labels} is not there"]
+        found = []
+        if self.silent_s() > self._config.server.kafka_down_unready_s:
+            found.append(f"Kafka has not answered for {self.silent_s():.0f} s")
+        if not self.readers.home_ready:
+            found.append(f"topic {self.topology.labels} is not read yet")
+        return found
+
+    def check_available(self) -> None:
+        """Kafka answers, as far as is known; costs nothing.
+
+        Raises:
+            KafkaUnavailable: it does not.
+        """
+        if not self._watch.ready or self.silent_s() > self._config.server.kafka_down_unready_s:
+            raise KafkaUnavailable("Kafka does not answer at the moment; nothing was stored: try again in a few seconds")
+
+    def open_job(self, tenant: str) -> Job:
+        """A new job on any partition of the labels topic. Asks nobody: an end offset that was true a moment ago is a safe start.
+
+        Raises:
+            KafkaUnavailable: Kafka has not told where its partitions end.
+        """
+        self.check_available()
+        partition, end = random.choice(list(self._watch.ends.items()))  # noqa: S311 - spreads work, hides nothing
+        return self.signer.open(tenant, partition, max(end, self.readers.end(partition) or 0))
+
+    def open_home_job(self, tenant: str) -> Job:
+        """A new job on the partition that this process reads live at all times, so that following it needs no look back.
+
+        Raises:
+            KafkaUnavailable: it is not read yet.
+        """
+        self.check_available()
+        end = self.readers.end(self._home) if self._home is not None else None
+        if self._home is None or end is None:
+            raise KafkaUnavailable("this server is starting: it does not read labels yet; try again in a moment")
+        return self.signer.open(tenant, self._home, end)
+
+    async def _start_with_kafka(self) -> None:
+        """As soon as Kafka and its topics are there: watch the labels, and read a home partition."""
+        await prepare_topics(self._config)
+        self._watch.start()
+        while not await asyncio.to_thread(self._watch.wait_ready, START_STEP_S):
+            continue
+        self._home = random.choice(list(self._watch.ends))  # noqa: S311 - spreads work, hides nothing
+        self.readers.start(self._home)

@@ -1,0 +1,68 @@
+"""Probes and metrics: alive (the loop answers), ready (Kafka answers and labels are read), and what Prometheus scrapes.
+
+Never limited by load, and never waits for Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from aiohttp import web
+
+from convnet_kafka.messages import Lane
+from convnet_kafka.metrics import ServerMetrics, exposition
+from convnet_kafka.server.backend import Backend
+from convnet_kafka.server.lifecycle import Lifecycle
+from convnet_kafka.server.problems import json_response
+
+# Seconds between looks at what is shown as a gauge.
+SAMPLE_S = 1.0
+# JSON and multi-process gauges have no infinity.
+_NEVER_S = 1e9
+
+
+class Health:
+    """Handlers of the three paths, and the sampling of gauges."""
+
+    def __init__(self, backend: Backend, metrics: ServerMetrics, lifecycle: Lifecycle) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes served here."""
+        return [web.get("/healthz", self.alive), web.get("/readyz", self.ready), web.get("/metrics", self.metrics)]
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """200 whenever the event loop comes to answer."""
+        return json_response({"alive": True})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """200 when this server can take uploads and tell labels, else 503 with what is missing."""
+        reasons = self.reasons()
+        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """All metrics of this process, or of all that share its port."""
+        self.sample()
+        body = exposition(self._metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def reasons(self) -> list[str]:
+        """Why this server is not ready; empty when it is."""
+        return ["going away"] if self._lifecycle.leaving else self._backend.not_ready()
+
+    def sample(self) -> None:
+        """Bring the gauges up to date."""
+        silent_s = self._backend.silent_s()
+        self._metrics.kafka_silent.set(silent_s if math.isfinite(silent_s) else _NEVER_S)
+        self._metrics.ready.set(not self.reasons())
+        for lane in Lane:
+            self._metrics.producer_queue.labels(lane.value).set(self._backend.producer(lane).queued())
+
+    async def keep_sampling(self) -> None:
+        """Sample until cancelled: a process that shares its port is scraped through another one."""
+        while True:
+            self.sample()
+            await asyncio.sleep(SAMPLE_S)

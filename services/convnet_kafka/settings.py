@@ -1,0 +1,169 @@
+"""Every setting of every service, one class per owner, each field documented where it stands.
+
+Values come from the command line first, then from the environment (the prefix stands in each class), then from here.
+Settings that hang together (the largest image, the memory budget) are one field each; what follows from them is derived in
+`topology.py` and `kafka/connection.py`, never set twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from convnet_kafka.errors import SettingsError
+
+MIB = 1024 * 1024
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach Kafka. Environment prefix: `KAFKA_`."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_", extra="ignore", use_attribute_docstrings=True)
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """Addresses of brokers, `host:port`, comma separated."""
+    topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "convnet"
+    """Prefix of all topics and groups; one per release, so that several models live side by side on one Kafka."""
+    group_protocol: Literal["consumer", "classic"] = "consumer"
+    """`consumer` is KIP-848; `classic` (cooperative-sticky) is for brokers older than 4.0."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """As Kafka names them."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    """SASL mechanism, with one of the SASL protocols."""
+    sasl_username: str | None = None
+    """SASL user."""
+    sasl_password: SecretStr | None = None
+    """SASL password."""
+    sasl_password_file: Path | None = None
+    """File that holds the SASL password (a mounted secret); read at start."""
+    ssl_ca_location: Path | None = None
+    """PEM file of the authority that signed the brokers' certificates."""
+    ssl_certificate_location: Path | None = None
+    """PEM file of this client's certificate, for mutual TLS."""
+    ssl_key_location: Path | None = None
+    """PEM file of this client's key, for mutual TLS."""
+    client_options: dict[str, str | int | bool] = Field(default_factory=dict)
+    """Further librdkafka options as JSON, passed through as they are (`{"sasl.oauthbearer.config": "..."}`); they win over ours."""
+    max_image_bytes: Annotated[int, Field(ge=1024, le=256 * MIB)] = 10 * MIB
+    """The largest image. Drives the HTTP limit, the producer, the topics, the broker's fetches and the consumers."""
+    memory_budget_mib: Annotated[int, Field(ge=16, le=16384)] = 48
+    """Memory in MiB that all librdkafka buffers of one process may take together."""
+
+
+class TopicSettings(BaseSettings):
+    """The topics of one release. Environment prefix: `CONVNET_TOPICS_`."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVNET_TOPICS_", extra="ignore", use_attribute_docstrings=True)
+
+    create: bool = False
+    """Create missing topics. The laptop stack and trial mode say yes; elsewhere topics are only checked."""
+    images_partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Partitions of each lane: the most classifiers that can share the work."""
+    labels_partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    """Partitions of the labels topic: jobs are spread over them."""
+    replication_factor: Annotated[int, Field(ge=1, le=10)] = 1
+    """Copies of each partition. 3 on a real cluster."""
+    min_insync_replicas: Annotated[int, Field(ge=1, le=10)] = 1
+    """Copies that must have an image before it counts as accepted. 2 with three brokers."""
+    images_retention_hours: Annotated[float, Field(gt=0)] = 7 * 24
+    """Hours that images wait at most. Servers refuse uploads when half of it is used up."""
+    job_life_hours: Annotated[float, Field(gt=0)] = 3 * 24
+    """Hours that a job can be written to and read from."""
+
+
+class ServerSettings(BaseSettings):
+    """The HTTP ingest server. Environment prefix: `CONVNET_SERVER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVNET_SERVER_", extra="ignore", use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one and logs it."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the port (SO_REUSEPORT)."""
+    signing_key_files: Annotated[list[Path], NoDecode, Field(min_length=1, max_length=2)] = Field(
+        default_factory=list, validate_default=False
+    )
+    """One or two files, comma separated, with the secret that signs job ids (32 bytes or more). The first signs, all are accepted."""
+    max_request_bytes: Annotated[int, Field(ge=MIB)] = 1024 * MIB
+    """Largest body of one upload."""
+    max_request_images: Annotated[int, Field(ge=1)] = 100_000
+    """Most images in one upload."""
+    max_uploads: Annotated[int, Field(ge=1)] = 64
+    """Uploads in progress at once in one process; one more is answered 429."""
+    upload_deadline_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds one upload may take; what remains then is answered `unknown`."""
+    delivery_timeout_s: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds Kafka has to acknowledge an image (`message.timeout.ms`)."""
+    classify_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds `POST /v1/classify` waits for its labels unless the caller says otherwise."""
+    seen_memory_mib: Annotated[int, Field(ge=1)] = 64
+    """Memory in MiB for what was seen of recent jobs (least recently used jobs are forgotten, and rebuilt from Kafka when asked for)."""
+    max_scans: Annotated[int, Field(ge=1, le=64)] = 4
+    """Readers of one process that may be catching up at once; one more is answered 503."""
+    kafka_down_unready_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds without Kafka until `/readyz` says no."""
+    shutdown_delay_s: Annotated[float, Field(ge=0)] = 5.0
+    """Seconds a server goes on accepting after SIGTERM: endpoints go away late."""
+    shutdown_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds that requests in progress have to end after that."""
+
+    @field_validator("signing_key_files", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+class ClassifierSettings(BaseSettings):
+    """One classifier. Environment prefix: `CONVNET_CLASSIFIER_`."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVNET_CLASSIFIER_", extra="ignore", use_attribute_docstrings=True)
+
+    models: Path = Path("models")
+    """Folder of the model registry."""
+    backend: Literal["litert", "tensorflow"] = "litert"
+    """What predicts."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of one prediction. More throughput comes from more replicas, not from threads."""
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Images in one prediction at most."""
+    max_delay_s: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Seconds the first image of a bulk batch may wait for company."""
+    bulk_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the time that the bulk lane gets at least, however busy the fast lane is."""
+    host: str = "127.0.0.1"
+    """Address of `/healthz`, `/readyz` and `/metrics`."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """Port of `/healthz`, `/readyz` and `/metrics`; 0 takes a free one and logs it."""
+    commit_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """Seconds between commits: the most work that is repeated after a kill."""
+    drain_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds after SIGTERM to finish, flush, commit and leave the group."""
+    revoke_timeout_s: Annotated[float, Field(gt=0)] = 3.0
+    """Seconds to finish and commit what is in flight when partitions are taken away."""
+    stuck_after_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds without a heartbeat of the loop until `/healthz` says no."""
+
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
+    """Read one class of settings; `None` among the overrides means "not given on the command line".
+
+    Raises:
+        SettingsError: names every setting that is wrong, where it can be set, and why.
+    """
+    try:
+        return settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        lines = [
+            f"{'.'.join(map(str, item['loc']))} (environment {prefix}{str(item['loc'][0]).upper()}): {item['msg']}"
+            for item in error.errors()
+        ]
+        raise SettingsError("wrong settings:\n  " + "\n  ".join(lines)) from error
