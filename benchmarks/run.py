@@ -1,0 +1,215 @@
+"""Measures the whole path against the in-process limit, side by side in one run: `make bench`.
+
+The limit is a process per core that decodes and predicts images in memory; the path is HTTP, Kafka and classifiers until the client has
+read the last label. Both use the same model, batch size and images, in interleaved rounds. Ratios are what counts: single rates
+depend on the machine and on its neighbours. Writes build/bench.json and prints a table.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from convnet_kafka.local.stack import Stack, StackOptions
+from convnet_kafka.settings import ClassifierSettings
+from pictures import SIDE, write_pictures
+from workers import Worker, prepare_client, prepare_limit
+
+MICRO = 1e6
+# The broker's JVM compiles its hot paths during the first tens of thousands of records, and pools fill.
+WARM_UP_ROUNDS = 4
+
+
+@dataclass
+class Rounds:
+    """What the rounds measured.
+
+    Attributes:
+        limit: images/s of the in-process limit, one figure a round.
+        path: images/s of the whole path.
+        cpu_us: CPU microseconds an image, by process (classifiers and servers summed).
+        limit_cpu_us: the same for the limit.
+    """
+
+    limit: list[float] = field(default_factory=list)
+    path: list[float] = field(default_factory=list)
+    cpu_us: dict[str, list[float]] = field(default_factory=dict)
+    limit_cpu_us: list[float] = field(default_factory=list)
+
+
+def kind(name: str) -> str:
+    """`classifier-2` and its like are counted together as `classifier`."""
+    return name.rsplit("-", 1)[0] if name[-1].isdigit() else name
+
+
+def cpu_by_process(processes: dict[str, int]) -> dict[str, float]:
+    """CPU seconds so far of each kind of process, its children included."""
+    totals: dict[str, float] = {}
+    for name, pid in processes.items():
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            times = process.cpu_times()
+            totals[kind(name)] = totals.get(kind(name), 0.0) + times.user + times.system
+    return totals
+
+
+def peak_mib(pid: int) -> float:
+    """Peak resident memory of a process in MiB, its largest child included."""
+    peaks = []
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        status = Path(f"/proc/{process.pid}/status")
+        if status.exists():
+            peaks += [int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        else:
+            peaks.append(process.memory_info().rss / 2**20)
+    return max(peaks)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, and the least and the most."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def train(models: Path, pictures: Path) -> None:
+    """A model of the right shape; how accurate it is does not change how fast it is."""
+    for index, file in enumerate(sorted(pictures.rglob("*.png"))[:400]):
+        target = models.parent / "classes" / str(index % 10) / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    command = [sys.executable, "-m", "convnet_kafka", "train", str(models.parent / "classes"), "--models", str(models)]
+    command += ["--height", str(SIDE), "--width", str(SIDE), "--colors", "grey", "--epochs", "1"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: Stack, folder: Path, images: int) -> None:
+    """One round of each."""
+    for worker in limits:
+        worker.begin()
+    answers = [worker.result() for worker in limits]
+    rounds.limit.append(images / max(answer.seconds for answer in answers))
+    rounds.limit_cpu_us.append(sum(answer.cpu_s for answer in answers) / images * MICRO)
+
+    before = cpu_by_process(stack.processes)
+    client.begin("bulk", folder)
+    answer = client.result()
+    after = cpu_by_process(stack.processes)
+    labelled, failed = answer.detail
+    if (labelled, failed) != (images, 0):
+        raise click.ClickException(f"{labelled} labels and {failed} failures for {images} images")
+    rounds.path.append(images / answer.seconds)
+    spent = {name: after[name] - before[name] for name in after} | {"client": answer.cpu_s}
+    for name, seconds in spent.items():
+        rounds.cpu_us.setdefault(name, []).append(seconds / images * MICRO)
+
+
+def report(rounds: Rounds, single: list[float], peaks: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
+    """The figures as they are written to bench.json."""
+    ratios = [path / limit for path, limit in zip(rounds.path, rounds.limit, strict=True)]
+    milliseconds = sorted(seconds * 1000 for seconds in single)
+    total = [sum(values) for values in zip(*rounds.cpu_us.values(), strict=True)]
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(), "python": platform.python_version()},
+        "options": options,
+        "limit_images_per_s": spread(rounds.limit),
+        "end_to_end_images_per_s": spread(rounds.path),
+        "end_to_end_ratio": statistics.median(ratios),
+        "end_to_end_ratio_rounds": ratios,
+        "cpu_us_per_image": {name: spread(values) for name, values in rounds.cpu_us.items()},
+        "cpu_us_per_image_total": spread(total),
+        "limit_cpu_us_per_image": spread(rounds.limit_cpu_us),
+        "classify_ms": {"p50": statistics.median(milliseconds), "p99": milliseconds[int(len(milliseconds) * 0.99)], "calls": len(single)},
+        "peak_memory_mib": peaks,
+    }
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """The same as a table."""
+
+    def row(values: dict[str, float], digits: int = 0) -> list[str]:
+        return [f"{values[name]:,.{digits}f}" for name in ("median", "min", "max")]
+
+    rates = Table("", "median", "min", "max", title="Images a second", title_justify="left")
+    rates.add_row("in-process limit", *row(figures["limit_images_per_s"]))
+    rates.add_row("HTTP, Kafka, labels read", *row(figures["end_to_end_images_per_s"]))
+    ratios = figures["end_to_end_ratio_rounds"]
+    rates.add_row("ratio", f"{figures['end_to_end_ratio']:.2f}", f"{min(ratios):.2f}", f"{max(ratios):.2f}")
+    console.print(rates)
+    costs = Table("", "median", "min", "max", "peak MiB", title="CPU microseconds an image", title_justify="left")
+    costs.add_row("in-process limit", *row(figures["limit_cpu_us_per_image"], 1), "")
+    for name, values in figures["cpu_us_per_image"].items():
+        costs.add_row(name, *row(values, 1), f"{figures['peak_memory_mib'][name]:,.0f}")
+    costs.add_row("whole path", *row(figures["cpu_us_per_image_total"], 1), "")
+    console.print(costs)
+    single = figures["classify_ms"]
+    console.print(f"classify, one image in flight: p50 {single['p50']:.1f} ms, p99 {single['p99']:.1f} ms ({single['calls']} calls)")
+
+
+@click.command(help=__doc__)
+@click.option("--images", default=50_000, show_default=True, help="Images a round.")
+@click.option("--rounds", "count", default=7, show_default=True, help="Rounds of each, interleaved.")
+@click.option("--classifiers", default=2, show_default=True, help="Classifiers in the path.")
+@click.option("--server-processes", default=1, show_default=True, help="Server processes in the path.")
+@click.option("--single", default=500, show_default=True, help="Calls of classify with one image in flight.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/bench.json"), show_default=True)
+def main(*, images: int, count: int, classifiers: int, server_processes: int, single: int, out: Path) -> None:
+    """See the module."""
+    console = Console()
+    max_batch = ClassifierSettings().max_batch
+    rounds = Rounds()
+    with ExitStack() as cleanup:
+        root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="convnet-bench-")))
+        console.print(
+            f"{images:,} pictures of {SIDE}x{SIDE}, a model, and a stack of 1 broker, {server_processes} server, {classifiers} classifiers"
+        )
+        files = write_pictures(root / "pictures", images)
+        train(root / "models", root / "pictures")
+        stack = cleanup.enter_context(
+            Stack(StackOptions(models=root / "models", data=root / "data", classifiers=classifiers, server_processes=server_processes))
+        )
+        cores = os.cpu_count() or 1
+        limits = [cleanup.enter_context(Worker(prepare_limit, root / "models", files[core::cores], max_batch)) for core in range(cores)]
+        client = cleanup.enter_context(Worker(prepare_client, stack.server_url))
+        for number in range(WARM_UP_ROUNDS + count):
+            if number == WARM_UP_ROUNDS:
+                rounds = Rounds()
+            measure_round(rounds, limits, client, stack, root / "pictures", images)
+            what = "warm-up" if number < WARM_UP_ROUNDS else f"round {number - WARM_UP_ROUNDS + 1} of {count}"
+            console.print(f"{what}: limit {rounds.limit[-1]:,.0f}/s, path {rounds.path[-1]:,.0f}/s")
+        client.begin("single", files[:single])
+        latencies: list[float] = client.result().detail
+        peaks: dict[str, float] = {"client": peak_mib(client.pid)}
+        for name, pid in stack.processes.items():
+            peaks[kind(name)] = max(peaks.get(kind(name), 0.0), peak_mib(pid))
+        options = {
+            "images": images,
+            "rounds": count,
+            "classifiers": classifiers,
+            "server_processes": server_processes,
+            "max_batch": max_batch,
+            "side": SIDE,
+            "format": "png",
+        }
+        figures = report(rounds, latencies, peaks, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    show(figures, console)
+    console.print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A classifier in a few lines of plain confluent-kafka, written from docs/wire.md and not from our code: what it understands, anyone can.
+
+A picture that holds `broken` gets an error. One that holds `hold` waits until `release` is called. Every label is told twice.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, Message, Producer
+
+
+class FakeClassifier:
+    """Reads both lanes of one release until it is left."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str) -> None:
+        self._servers = bootstrap_servers
+        self._prefix = prefix
+        self._end = threading.Event()
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fake-classifier")
+        self.images: list[dict[str, bytes]] = []
+        self.contents: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end.set()
+        self._thread.join(20)
+
+    def release(self) -> None:
+        """Label what was held, and hold nothing more."""
+        self._released.set()
+
+    def hold(self) -> None:
+        """Hold again."""
+        self._released.clear()
+
+    def _run(self) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._servers,
+                "group.id": uuid.uuid4().hex,
+                "auto.offset.reset": "earliest",
+                "topic.metadata.refresh.interval.ms": 200,
+                "fetch.wait.max.ms": 10,
+            }
+        )
+        consumer.subscribe([f"{self._prefix}.images", f"{self._prefix}.images.fast"])
+        producer = Producer({"bootstrap.servers": self._servers, "linger.ms": 0})
+        held: list[Message] = []
+        while not self._end.is_set():
+            messages = [message for message in consumer.consume(500, 0.02) if message.error() is None]
+            for message in messages:
+                self.images.append(dict(message.headers() or []))  # type: ignore[arg-type]
+                self.contents.append(message.value() or b"")
+            ready = [message for message in messages if b"hold" not in (message.value() or b"")]
+            held += [message for message in messages if message not in ready]
+            if self._released.is_set():
+                ready, held = ready + held, []
+            for message in ready:
+                self._answer(producer, message)
+            producer.poll(0)
+        producer.flush(5)
+        consumer.close()
+
+    def _answer(self, producer: Producer, message: Message) -> None:
+        given: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]
+        failed = b"broken" in (message.value() or b"")
+        label: dict[str, Any] = {"image": given["image"].decode(), "name": given["name"].decode(), "revision": 0}
+        label |= {"error": "undecodable", "detail": "it is broken"} if failed else {"label": "seven", "confidence": 0.75}
+        label |= {
+            "model": None if failed else 3,
+            "lane": "fast" if (message.topic() or "").endswith(".fast") else "bulk",
+            "submitted_at_ms": int(given["submitted-at"]),
+            "labelled_at_ms": time.time_ns() // 1_000_000,
+        }
+        headers = [("wire", b"1"), ("job", given["job"]), ("image", given["image"]), ("revision", b"0"), ("tenant", given["tenant"])]
+        if failed:
+            headers.append(("kind", b"failed"))
+        for _ in range(2):
+            producer.produce(f"{self._prefix}.labels", json.dumps(label).encode(), partition=int(given["reply-partition"]), headers=headers)

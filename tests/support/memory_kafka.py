@@ -1,0 +1,186 @@
+"""A group consumer and a producer in memory: stand-ins for `kafka.consumer.GroupConsumer` and `kafka.producer.AcknowledgedProducer`.
+
+The consumer is held to the real one by tests/kafka/test_consumer_contract.py. The producer's deliveries are the real class.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+
+from convnet_kafka.kafka.consumer import GroupEvents
+from convnet_kafka.kafka.producer import Delivery
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The part of confluent_kafka.Message that readers use."""
+
+    at: int
+    pairs: Headers
+    payload: bytes
+    number: int = 0
+    name: str = "images"
+
+    def topic(self) -> str:
+        return self.name
+
+    def partition(self) -> int:
+        return self.number
+
+    def offset(self) -> int:
+        return self.at
+
+    def headers(self) -> Headers:
+        return self.pairs
+
+    def value(self) -> bytes:
+        return self.payload
+
+    def error(self) -> None:
+        return None
+
+
+class MemoryTopic:
+    """Partitions, and what one group has committed."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.records: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
+        self.committed: dict[int, int] = {}
+        self.changed = threading.Condition()
+
+    def put(self, payload: bytes, headers: Headers | None = None, partition: int = 0) -> None:
+        with self.changed:
+            log = self.records[partition]
+            log.append(Record(len(log), headers or [], payload, partition))
+            self.changed.notify_all()
+
+
+class MemoryConsumer:
+    """The only member of its group; a test may take partitions away and give them back, at the next read."""
+
+    def __init__(self, topic: MemoryTopic, events: GroupEvents) -> None:
+        self._topic = topic
+        self._events = events
+        self._positions: dict[int, int] = {}
+        self._done: dict[int, int] = {}
+        self._thread: int | None = None
+        self.calls: list[Callable[[], None]] = []
+        self.closed = threading.Event()
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        return frozenset(self._positions)
+
+    def start(self) -> None:
+        self._thread = threading.get_ident()
+        self.assign(frozenset(self._topic.records))
+
+    def read(self, max_messages: int, timeout_s: float, fill_s: float = 0.0) -> list[Record]:
+        self._check_thread()
+        while self.calls:
+            self.calls.pop(0)()
+        deadline = time.monotonic() + timeout_s
+        with self._topic.changed:
+            while not (found := self._take(max_messages)):
+                left = deadline - time.monotonic()
+                if left <= 0 or self.calls:
+                    return []
+                self._topic.changed.wait(min(left, 0.01))
+            return found
+
+    def done(self, positions: Mapping[int, int]) -> None:
+        for partition, offset in positions.items():
+            if partition in self._positions:
+                self._done[partition] = max(offset, self._done.get(partition, -1))
+
+    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> None:
+        self._check_thread()
+        for partition, offset in self._done.items():
+            if partitions is None or partition in partitions:
+                self._topic.committed[partition] = offset
+
+    def close(self) -> None:
+        self.revoke(self.assigned)
+        self.closed.set()
+
+    def assign(self, partitions: frozenset[int]) -> None:
+        self._positions |= {partition: self._topic.committed.get(partition, 0) for partition in partitions}
+        self._events.on_assigned(partitions)
+
+    def revoke(self, partitions: frozenset[int]) -> None:
+        self._events.on_revoked(partitions)
+        self.commit(partitions=partitions)
+        self._drop(partitions)
+
+    def lose(self, partitions: frozenset[int]) -> None:
+        self._drop(partitions)
+        self._events.on_lost(partitions)
+
+    def _drop(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._done.pop(partition, None)
+
+    def _take(self, max_messages: int) -> list[Record]:
+        found: list[Record] = []
+        for partition, position in self._positions.items():
+            found += self._topic.records[partition][position : position + max_messages - len(found)]
+            self._positions[partition] = max([record.at + 1 for record in found if record.number == partition], default=position)
+        return found
+
+    def _check_thread(self) -> None:
+        assert self._thread == threading.get_ident(), "the real consumer would wait here for the reading thread, perhaps for ever"
+
+
+@dataclass
+class Sent:
+    """A record handed to the producer, and its acknowledgement to come."""
+
+    topic: str
+    value: bytes
+    headers: dict[str, bytes]
+    partition: int
+    key: bytes | None
+    on_delivery: Callable[..., None] = field(repr=False)
+
+
+class MemoryProducer:
+    """Acknowledges at `poll`, unless told otherwise; `refuse` decides on a record's error code."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Sent] = []
+        self.stored: list[Sent] = []
+        self.capacity = 10_000
+        self.silent = False
+        self.refuse: Callable[[Sent], int | None] = lambda _: None
+
+    def delivery(self, on_done: Callable[[], None]) -> Delivery:
+        return Delivery(self, on_done)  # type: ignore[arg-type]
+
+    def produce(
+        self, topic: str, value: bytes, headers: Headers, partition: int, key: bytes | None, on_delivery: Callable[..., None]
+    ) -> None:
+        if len(self.waiting) >= self.capacity:
+            raise BufferError
+        self.waiting.append(Sent(topic, value, dict(headers), partition, key, on_delivery))
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        if self.silent:
+            return
+        answered, self.waiting = self.waiting, []
+        for sent in answered:
+            code = self.refuse(sent)
+            if code is None:
+                self.stored.append(sent)
+            sent.on_delivery(KafkaError(code) if code is not None else None, None)
+
+
+def unavailable() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))

@@ -1,0 +1,49 @@
+"""What the probes answer, over HTTP, whatever the loop does."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from convnet_kafka.classifier.health import HealthServer
+from convnet_kafka.errors import SettingsError
+from convnet_kafka.metrics import ClassifierMetrics
+
+
+def get(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
+    alive: list[str] = []
+    ready = ["no stable model yet: train one"]
+    registry = CollectorRegistry()
+    ClassifierMetrics(registry).model.set(3)
+    with HealthServer("127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, registry=registry) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert get(f"{url}/healthz") == (200, b'{"alive": true, "reasons": []}')
+        status, body = get(f"{url}/readyz")
+        assert (status, json.loads(body)) == (503, {"ready": False, "reasons": ["no stable model yet: train one"]})
+        ready.clear()
+        alive.append("the loop has not gone round for 31 s")
+        assert get(f"{url}/readyz")[0] == 200
+        assert get(f"{url}/healthz")[0] == 503
+        assert b"convnet_classifier_model_version 3.0" in get(f"{url}/metrics")[1]
+
+
+def test_a_port_in_use_is_a_wrong_setting() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = HealthServer("127.0.0.1", taken.getsockname()[1], not_alive=list, not_ready=list, registry=CollectorRegistry())
+        with pytest.raises(SettingsError, match="CONVNET_CLASSIFIER_PORT"), server:
+            pass
