@@ -10,12 +10,12 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench test test-unit test-long lint format requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-unit test-long lint format requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
-	@echo "More words for a command: DEMO_ARGS, UP_ARGS, BENCH_ARGS, PYTEST_ARGS; a Python of your choice: PYTHON=python3.12."
+	@echo "More words for a command: DEMO_ARGS, UP_ARGS, BENCH_ARGS, FAULTS_ARGS, PYTEST_ARGS; a Python of your choice: PYTHON=python3.12."
 
 $(LOCAL): requirements/local.txt requirements/bootstrap.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $(VENV) local
@@ -42,6 +42,9 @@ fashion-mnist: $(LOCAL) $(FASHION)/.complete ## convert Debian's dataset-fashion
 
 bench: $(DEV) ## measure the whole path against the in-process limit; writes build/bench.json
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
+	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)
 
 images: ## build the container images with Docker: convnet-kafka-server, -classifier, -trainer
 	docker build --file Dockerfile.server --tag convnet-kafka-server .

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +23,8 @@ _CHANNELS = {"grey": 1, "gray": 1, "1": 1, "rgb": 3, "3": 3}
 
 
 @click.command(name="train")
-@click.argument("folder", envvar="TRAINING_DATA_DIR", type=click.Path(path_type=Path))
+@click.argument("folder", envvar="TRAINING_DATA_DIR", required=False, type=click.Path(path_type=Path))
+@click.option("--digits", is_flag=True, help="Train on the 1,433 real handwritten digits that come along, instead of a FOLDER.")
 @click.option("--network", default="auto", show_default=True, type=click.Choice(_NETWORKS), help="auto looks at the pictures and says why.")
 @click.option("--height", type=click.IntRange(4, 4096), help="Pixels the network takes; by default as the pictures are.")
 @click.option("--width", type=click.IntRange(4, 4096), help="Pixels the network takes; by default as the pictures are.")
@@ -41,7 +45,8 @@ _CHANNELS = {"grey": 1, "gray": 1, "1": 1, "rgb": 3, "3": 3}
 )
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, progress as a JSON object a line on stderr.")
 def command(
-    folder: Path,
+    folder: Path | None,
+    digits: bool,
     network: str,
     height: int | None,
     width: int | None,
@@ -80,9 +85,9 @@ def command(
     )
     names = [name.strip() for name in class_names.split(",") if name.strip()]
     try:
-        with shown_progress(as_json=as_json) as progress:
+        with shown_progress(as_json=as_json) as progress, _pictures(folder, digits=digits) as pictures:
             outcome = train(
-                folder,
+                pictures,
                 Registry(models),
                 request,
                 progress,
@@ -96,6 +101,20 @@ def command(
         click.echo("stopped; the same command goes on after the last finished epoch", err=True)
         sys.exit(130)
     click.echo(json.dumps(_as_dict(outcome), indent=2) if as_json else _summary(outcome, models))
+
+
+@contextmanager
+def _pictures(folder: Path | None, *, digits: bool) -> Iterator[Path]:
+    """The folder to train on; the digits are written for the time of the training."""
+    if digits == (folder is not None):
+        raise click.UsageError("name one FOLDER of class folders to train on (or set TRAINING_DATA_DIR), or give --digits")
+    if folder is not None:
+        yield folder
+        return
+    from convnet.digits import write_digits  # noqa: PLC0415 - needs scikit-learn
+
+    with TemporaryDirectory(prefix="convnet-digits-") as temporary:
+        yield write_digits(Path(temporary)).train
 
 
 def _summary(outcome: Outcome, models: Path) -> str:

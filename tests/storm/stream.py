@@ -1,0 +1,85 @@
+"""The images of the storm: one job after another through the client library, each a folder, and what the client was told of every image."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from convnet_kafka.client import Client
+from convnet_kafka.client.label import Label
+from convnet_kafka.client.retry import RetryPolicy
+from convnet_kafka.client.session import ClientOptions
+
+# Of a job; a few of them are no pictures, or broken ones.
+IMAGES_A_JOB = 2_500
+BROKEN_EVERY = 250
+# Servers, network and Kafka may be away one after the other; a client that gives up proves nothing.
+PATIENCE_S = 600.0
+
+
+@dataclass
+class Told:
+    """What the client was told of one job.
+
+    Attributes:
+        job: its id.
+        files: names of the images that were sent.
+        outcomes: what was told, by name.
+        repeated: names that were told more than once.
+    """
+
+    job: str
+    files: set[str]
+    outcomes: dict[str, Label] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> dict[str, Label]:
+        """Outcomes of the images that Kafka has, by image id."""
+        return {label.image: label for label in self.outcomes.values() if label.image is not None}
+
+
+def write_pictures(folder: Path, originals: list[Path]) -> Path:
+    """The folder of a job: real pictures under names of their own, some cut off, one that is none."""
+    for number in range(IMAGES_A_JOB - 1):
+        file = folder / f"{number % 10}" / f"{number:05d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        original = originals[number % len(originals)]
+        if number % BROKEN_EVERY:
+            os.link(original, file)
+        else:
+            file.write_bytes(original.read_bytes()[: 60 + number // BROKEN_EVERY])
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    """What a client calls the files of a folder."""
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+async def send(server_url: str, folder: Path) -> Told:
+    """One job, to its end."""
+    files = await asyncio.to_thread(names, folder)
+    options = ClientOptions(retry=RetryPolicy(give_up_s=PATIENCE_S))
+    told = Told("", files)
+    async with Client(server_url, options=options) as client:
+        classification = client.classify([folder])
+        async for label in classification:
+            if label.name in told.outcomes:
+                told.repeated.append(label.name)
+            told.outcomes[label.name] = label
+        told.job = classification.job or ""
+    return told
+
+
+async def stream(server_url: str, folder: Path, jobs: int, pause_s: float, faults_left: asyncio.Event) -> list[Told]:
+    """Jobs that begin one `pause_s` after the other, at least so many, and on until `faults_left` is set."""
+    running: list[asyncio.Task[Told]] = []
+    while len(running) < jobs or not faults_left.is_set():
+        running.append(asyncio.create_task(send(server_url, folder)))
+        # Time between two jobs, not a wait for something: a storm without pauses would be over in seconds.
+        await asyncio.wait([asyncio.create_task(faults_left.wait())], timeout=pause_s)
+    return list(await asyncio.gather(*running))
