@@ -90,6 +90,16 @@ def _checked(headers: AnyHeaders | None) -> Found:
     return found
 
 
+def checked_headers(headers: AnyHeaders | None) -> Found:
+    """Headers by name.
+
+    Raises:
+        NewerWireVersion: written by a newer version.
+        WireError: not a record of ours.
+    """
+    return _checked(headers)
+
+
 def _bytes(value: bytes | str | None) -> bytes | None:
     """A header's value as confluent-kafka reads it; a caller may also have set text."""
     return value.encode() if isinstance(value, str) else value
@@ -342,24 +352,6 @@ def parse_close(value: bytes | None) -> int:
     if not isinstance(images, int) or images < 0:
         raise WireError(f"a close record with images={images!r}, not a number from 0")
     return images
-
-
-def dead_letter_headers(
-    original: AnyHeaders, *, reason: FailureCode, detail: str, attempts: int, topic: str, partition: int, offset: int, model: int | None
-) -> Headers:
-    """An image's own headers, and why and where it was given up."""
-    pairs = original.items() if isinstance(original, Mapping) else original
-    kept: Headers = [(name, value if isinstance(value, bytes) else value.encode()) for name, value in pairs if value is not None]
-    return [
-        *kept,
-        ("reason", reason.encode()),
-        ("detail", clip(detail, MAX_DETAIL_BYTES).encode()),
-        ("attempts", b"%d" % attempts),
-        ("source-topic", topic.encode()),
-        ("source-partition", b"%d" % partition),
-        ("source-offset", b"%d" % offset),
-        ("model", b"%d" % model if model is not None else b""),
-    ]
 
 
 def clip(text: str, limit: int) -> str:

@@ -86,6 +86,51 @@ class ServerMetrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self.classify_calls = Gauge(
+            "convnet_server_classify_calls",
+            "Calls of classify in progress. Near CONVNET_SERVER_MAX_CLASSIFY callers are answered 503: more replicas.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.backlog_images = Gauge(
+            "convnet_server_backlog_images",
+            "Images that wait in a lane for classifiers: ends of the topic less what the group has committed. Rising: more classifiers.",
+            ["lane"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.backlog_drain = Gauge(
+            "convnet_server_backlog_drain_seconds",
+            "Seconds until all that waits in a lane is done, at the rate it is done now; -1 when images wait and nobody knows (no classifier "
+            "works, or too little waits to tell). Past CONVNET_SERVER_BULK_DRAIN_LIMIT_S uploads are answered 503.",
+            ["lane"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.backlog_oldest = Gauge(
+            "convnet_server_backlog_oldest_seconds",
+            "Seconds that the oldest image of a lane has waited, to some 10 %, 0 below 2 s. Past half of the retention uploads are answered "
+            "503 (backlog-too-old): start classifiers.",
+            ["lane"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.backlog_expired = Gauge(
+            "convnet_server_backlog_expired_images",
+            "Images of a lane that retention removed before they were classified, and that no classifier has passed yet: accepted and lost. "
+            "An incident: start classifiers, which count them.",
+            ["lane"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.backlog_silent = Gauge(
+            "convnet_server_backlog_silent_seconds",
+            "Seconds since the lane's backlog was last seen, 1e9 before the first time. Past 30 nothing is refused for it: may this server "
+            "read its topics and the offsets of the classifiers' groups?",
+            ["lane"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.followers = Gauge(
             "convnet_server_label_readers", "Callers that are reading labels now.", multiprocess_mode="livesum", registry=registry
         )

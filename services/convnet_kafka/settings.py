@@ -95,6 +95,20 @@ class ServerSettings(BaseSettings):
     """Most images in one upload."""
     max_uploads: Annotated[int, Field(ge=1)] = 64
     """Uploads in progress at once in one process; one more is answered 429."""
+    max_classify: Annotated[int, Field(ge=1)] = 256
+    """Calls of `POST /v1/classify` in progress at once in one process; one more is answered 503 (`fast-lane-busy`)."""
+    bulk_drain_limit_s: Annotated[float, Field(ge=0)] = 86_400.0
+    """Seconds that the work waiting in the bulk lane may take, at the rate it is done now; above it uploads are answered 503
+    (`backlog-too-long`). 0 switches it off. A day: labels must come while their job lives."""
+    fast_drain_limit_s: Annotated[float, Field(ge=0)] = 30.0
+    """The same for the fast lane, whoever waits there and however long."""
+    max_waiting_images: Annotated[int, Field(ge=0)] = 0
+    """Images that may wait in a lane, also while no classifier runs and nobody knows how long they take; 0 is no limit."""
+    backlog_age_limit: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Part of the images' retention that an image may wait; beyond it uploads are answered 503 (`backlog-too-old`) until it is classified,
+    so that none expires unseen. 0 switches that off: then images may be lost when classifiers are away for too long."""
+    backlog_look_s: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Seconds between looks at what waits in the lanes."""
     upload_deadline_s: Annotated[float, Field(gt=0)] = 120.0
     """Seconds one upload may take; what remains then is answered `unknown`."""
     delivery_timeout_s: Annotated[float, Field(gt=0)] = 15.0
@@ -125,8 +139,8 @@ class ClassifierSettings(BaseSettings):
 
     models: Path = Path("models")
     """Folder of the model registry."""
-    backend: Literal["litert", "tensorflow"] = "litert"
-    """What predicts."""
+    backend: Annotated[str, Field(pattern=r"^(litert|tensorflow|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")] = "litert"
+    """What predicts: `litert`, `tensorflow`, or a function of your own as `module:function` (classifier/backends.py says what it gets)."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of one prediction. More throughput comes from more replicas, not from threads."""
     max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -139,6 +153,9 @@ class ClassifierSettings(BaseSettings):
     """Address of `/healthz`, `/readyz` and `/metrics`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8081
     """Port of `/healthz`, `/readyz` and `/metrics`; 0 takes a free one and logs it."""
+    dead_letters_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the bytes it reads, the share that a classifier keeps in dead letters of unreadable images; beyond it (and the first 64 MiB) only
+    their headers are kept."""
     commit_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Seconds between commits: the most work that is repeated after a kill."""
     drain_timeout_s: Annotated[float, Field(gt=0)] = 20.0

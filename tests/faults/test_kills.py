@@ -14,7 +14,7 @@ from convnet_kafka.client import Client
 from convnet_kafka.client.label import Label
 from convnet_kafka.local.stack import Stack, StackOptions
 from support.ledger import read_ledger
-from support.waiting import until, until_async
+from support.waiting import until, until_async, until_ready
 
 IMAGES = 20_000
 # Far enough in that images are on every stretch of the way, and far enough from the end that much is left to lose.
@@ -85,6 +85,8 @@ async def test_every_accepted_image_has_one_result_although_it_is_killed(victim:
     assert without_label == {"notes.txt": "unsupported", "truncated.png": "undecodable"}
 
     await until_async(lambda: stack.processes.keys() >= {"broker", "server", "classifier-1"})
+    # The last one killed may be a process already and not listen yet, while the client had all it wanted and ended.
+    await asyncio.to_thread(until_ready, stack.server_url)
     ledger = await asyncio.to_thread(read_ledger, stack.server_url, job, stack.bootstrap_servers, TOPIC)
     accepted = files - {"notes.txt"}
     assert ledger.by_http.keys() == accepted

@@ -14,6 +14,7 @@ from PIL import Image
 from convnet.errors import ModelError
 from convnet.images import DecodeLimits, ImageSpec
 from convnet_kafka.classifier.batching import BatchSizer
+from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.pipeline import Pipeline
@@ -78,6 +79,7 @@ class Rig:
     handoff: Handoff = field(init=False)
     error: Exception | None = None
     finished: bool | None = None
+    kept: KeptBytes = field(default_factory=lambda: KeptBytes(0.1))
     revoke_timeout_s: float = 5.0
     drain_timeout_s: float = 5.0
     _maker: ResultMaker | None = None
@@ -118,7 +120,9 @@ class Rig:
             producers=self.producers,  # type: ignore[arg-type]
             handoff=self.handoff,
             model=self,
-            publisher=Publisher(Topology("t"), lambda partition: partition < 6, self.metrics),
+            publisher=Publisher(
+                Topology("t"), DeadLetters("t.images.dlq", self.kept), lambda partition: partition < 6, self.metrics
+            ),
             metrics=self.metrics,
             stop=self.stop.is_set,
             beat=lambda: None,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 
 STEP_S = 0.01
+# A probe that takes longer than this counts as no answer; the next one is made at once.
+_PROBE_S = 5.0
 
 
 def until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
@@ -22,3 +26,16 @@ def until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = 
 async def until_async(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
     """The same on an event loop, which goes on meanwhile."""
     await asyncio.to_thread(until, condition, timeout_s, what)
+
+
+def until_ready(url: str, timeout_s: float = 90.0) -> None:
+    """Return once the server at a URL says that it is ready: its process being there says nothing, it may not listen yet."""
+    until(lambda: _is_ready(url), timeout_s, f"{url}/readyz answering 200")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=_PROBE_S) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -18,7 +18,7 @@ MODEL = ROOT / "model"
 SERVICES = ROOT / "services"
 
 # What knows nothing of HTTP, of processes, or of the model; everything above may use it.
-FOUNDATION = {"errors", "garbage", "logs", "messages", "metrics", "settings", "topology", "kafka"}
+FOUNDATION = {"deadletters", "errors", "garbage", "logs", "messages", "metrics", "settings", "topology", "kafka"}
 # Each part of convnet_kafka and what of convnet_kafka it may import. `cli` is the top: it may import everything.
 ARROWS = {
     "errors": set(),
@@ -26,6 +26,7 @@ ARROWS = {
     "logs": set(),
     "metrics": set(),
     "messages": {"errors"},
+    "deadletters": {"errors", "messages"},
     "settings": {"errors"},
     "kafka": {"errors", "messages", "settings"},
     "topology": {"kafka", "messages", "settings"},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnet_kafka import messages
+from convnet_kafka import deadletters, messages
 from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology
@@ -76,10 +76,10 @@ def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None
     assert {name for name, _ in result} == first_cells(section("A result")) - {code.value for code in FailureCode}
     close = messages.close_headers(job=JOB, tenant="default")
     assert {name for name, _ in close} <= set(codes(section("The end of a job")))
-    dead = messages.dead_letter_headers(
-        [], reason=FailureCode.UNDECODABLE, detail="", attempts=1, topic="t", partition=0, offset=0, model=None
+    dead = deadletters.dead_letter_headers(
+        [], reason=FailureCode.UNDECODABLE, detail="", attempts=1, topic="t", partition=0, offset=0, model=None, dropped=1
     )
-    assert {name for name, _ in dead} == first_cells(section("A dead letter"))
+    assert {name for name, _ in dead} == deadletters.OWN_HEADERS == first_cells(section("A dead letter"))
 
 
 def test_every_failure_code_is_documented() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from confluent_kafka import Message
 
-from convnet_kafka.classifier.deadletters import send_dead_letter
+from convnet_kafka.classifier.deadletters import DeadLetters
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.errors import NewerWireVersion, WireError
@@ -30,13 +30,16 @@ class Publisher:
 
     Args:
         topology: names of the topics.
+        dead_letters: writes those of failures.
         reply_partition_exists: whether the labels topic has a partition.
         metrics: where skipped records are counted.
     """
 
-    def __init__(self, topology: Topology, reply_partition_exists: Callable[[int], bool], metrics: ClassifierMetrics) -> None:
+    def __init__(
+        self, topology: Topology, dead_letters: DeadLetters, reply_partition_exists: Callable[[int], bool], metrics: ClassifierMetrics
+    ) -> None:
         self._labels_topic = topology.labels
-        self._dead_letters_topic = topology.dead_letters
+        self._dead_letters = dead_letters
         self._reply_partition_exists = reply_partition_exists
         self._metrics = metrics
 
@@ -92,7 +95,7 @@ class Publisher:
                     record.submitted_at_ms,
                     now,
                 )
-                send_dead_letter(shipment, self._dead_letters_topic, message, record, result, asked)
+                self._dead_letters.send(shipment, message, record, result, asked)
             else:
                 name, confidence = result
                 label = LabelRecord(

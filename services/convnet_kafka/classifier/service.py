@@ -14,9 +14,11 @@ from contextlib import contextmanager
 import structlog
 
 from convnet.images import DecodeLimits
-from convnet.predictor import Predictor, load_predictor
+from convnet.predictor import Predictor
 from convnet.registry import Registry
+from convnet_kafka.classifier import backends
 from convnet_kafka.classifier.batching import BatchSizer
+from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
 from convnet_kafka.classifier.health import HealthServer
 from convnet_kafka.classifier.lanes import LaneReader
@@ -68,6 +70,7 @@ class Classifier:
         self._topics = ClassifierTopics(kafka, topics)
         registry = Registry(settings.models)
         self._models = ModelWatch(lambda: registry.resolve("stable"), lambda version: self._load(registry, version))
+        self._dead_letters = DeadLetters(self._topology.dead_letters, KeptBytes(settings.dead_letters_share))
         self._maker: ResultMaker | None = None
         self._lanes: dict[Lane, LaneReader] = {}
         self._joined_at = 0.0
@@ -134,7 +137,7 @@ class Classifier:
 
     def _load(self, registry: Registry, version: int) -> Predictor:
         settings = self._settings
-        return load_predictor(registry, version, backend=settings.backend, max_batch=settings.max_batch, threads=settings.threads)
+        return backends.load(registry, version, backend=settings.backend, max_batch=settings.max_batch, threads=settings.threads)
 
     def _beat(self) -> None:
         self._beat_at = time.monotonic()
@@ -177,7 +180,7 @@ class Classifier:
             producers=producers,
             handoff=handoff,
             model=self,
-            publisher=Publisher(self._topology, self._topics.reply_partition_exists, self._metrics),
+            publisher=Publisher(self._topology, self._dead_letters, self._topics.reply_partition_exists, self._metrics),
             metrics=self._metrics,
             stop=self._stop.is_set,
             beat=self._beat,

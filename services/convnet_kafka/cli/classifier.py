@@ -16,7 +16,7 @@ from convnet_kafka.settings import ClassifierSettings, KafkaSettings, TopicSetti
 
 @click.command()
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of the model registry.")
-@click.option("--backend", type=click.Choice(["litert", "tensorflow"]), help="What predicts.")
+@click.option("--backend", help="What predicts: litert, tensorflow, or a function of your own as module:function.")
 @click.option("--threads", type=int, help="Threads of one prediction.")
 @click.option("--max-batch", type=int, help="Images in one prediction at most.")
 @click.option("--host", help="Address of /healthz, /readyz and /metrics.")

@@ -20,6 +20,8 @@ import aiohttp
 import orjson
 from aiohttp import hdrs
 
+from convnet_kafka.client.errors import BrokenAnswer, Refused, ServerAway, error_of
+from convnet_kafka.client.label import Filter
 from convnet_kafka.client.packing import Batch
 from convnet_kafka.errors import ServerError, SettingsError
 
@@ -32,10 +34,6 @@ _ANSWER_S = 150.0
 # A server, or a proxy that has never heard of 100 (Continue), may stay silent; then the body is sent unasked (RFC 9110, 10.1.1).
 _CONTINUE_S = 5.0
 _LARGEST_ANSWER_DETAIL = 500
-
-
-class BrokenAnswer(ServerError):
-    """The server, or something before it, answered what cannot be true: the request counts as not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Api:
         answer = await self._json("POST", "/v1/jobs")
         job = answer.get("job")
         if not isinstance(job, str) or not job:
-            raise ServerError(f"what answers at {self.url} is not a convnet-kafka server (it opened no job): check the address", status=200)
+            raise Refused(f"what answers at {self.url} is not a convnet-kafka server (it opened no job): check the address", status=200)
         return job
 
     async def close_job(self, job: str, images: int) -> None:
@@ -99,6 +97,14 @@ class Api:
         """
         await self._json("POST", f"{_job_path(job)}/close", json={"images": images})
 
+    async def cancel_job(self, job: str) -> dict[str, Any]:
+        """Cancel what has no result yet; returns the job as docs/http.md shows it.
+
+        Raises:
+            ServerError: no such job, or not acknowledged; saying it again is harmless.
+        """
+        return await self._json("DELETE", _job_path(job))
+
     async def job_status(self, job: str) -> dict[str, Any]:
         """The job as docs/http.md shows it.
 
@@ -107,17 +113,17 @@ class Api:
         """
         return await self._json("GET", _job_path(job))
 
-    async def labels_page(self, job: str, cursor: str | None, limit: int) -> dict[str, Any]:
+    async def labels_page(self, job: str, cursor: str | None, limit: int, only: Filter) -> dict[str, Any]:
         """One page of results.
 
         Raises:
             ServerError: no such job, or no answer.
         """
-        params = {"limit": str(limit)} | ({"cursor": cursor} if cursor is not None else {})
+        params = {"limit": str(limit)} | only.query | ({"cursor": cursor} if cursor is not None else {})
         return await self._json("GET", f"{_job_path(job)}/labels", params=params)
 
     @asynccontextmanager
-    async def labels_stream(self, job: str, cursor: str | None) -> AsyncIterator[aiohttp.StreamReader]:
+    async def labels_stream(self, job: str, cursor: str | None, only: Filter) -> AsyncIterator[aiohttp.StreamReader]:
         """The NDJSON stream of results; what breaks while it is read is a ServerError as well.
 
         Raises:
@@ -126,7 +132,7 @@ class Api:
         async with self._request(
             "GET",
             f"{_job_path(job)}/labels",
-            params={"cursor": cursor} if cursor is not None else None,
+            params=only.query | ({"cursor": cursor} if cursor is not None else {}),
             headers={hdrs.ACCEPT: "application/x-ndjson"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_STREAM_SILENCE_S),
         ) as response:
@@ -155,7 +161,7 @@ class Api:
                     if watch is not None:
                         watch.cancel()
         except TimeoutError as error:
-            raise ServerError(f"the server at {self.url} did not say within {_CONTINUE_S:g} s that it wants the images") from error
+            raise ServerAway(f"the server at {self.url} did not say within {_CONTINUE_S:g} s that it wants the images") from error
         return _accounted(answer, batch)
 
     async def classify(self, content: bytes, name: str, timeout_s: float) -> dict[str, Any]:
@@ -167,6 +173,16 @@ class Api:
         params = {"name": name, "timeout": f"{timeout_s:g}"}
         headers = {hdrs.CONTENT_TYPE: "application/octet-stream"}
         return await self._json("POST", "/v1/classify", params=params, headers=headers, data=content)
+
+    async def classify_all(self, batch: Batch, timeout_s: float) -> dict[str, Any]:
+        """A few images on the fast lane, as docs/http.md answers them.
+
+        Raises:
+            ServerError: refused as a whole, or not answered.
+        """
+        headers = {hdrs.CONTENT_TYPE: "application/x-tar"}
+        params = {"timeout": f"{timeout_s:g}"}
+        return await self._json("POST", "/v1/classify", params=params, headers=headers, data=b"".join(batch.body()))
 
     async def _watch_continue(self, begun: asyncio.Event, limit: asyncio.Timeout) -> None:
         """Break a request off that waits in vain for the word to go on."""
@@ -201,15 +217,15 @@ class Api:
                         response.close()
                 yield response
         except TimeoutError as error:
-            raise ServerError(f"the server at {self.url} did not answer in time") from error
+            raise ServerAway(f"the server at {self.url} did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ServerError(f"the server at {self.url} cannot be reached: {_reason(error)}") from error
+            raise ServerAway(f"the server at {self.url} cannot be reached: {_reason(error)}") from error
 
     async def _problem(self, response: aiohttp.ClientResponse) -> ServerError:
         """An error answer as an exception: the server's own words when it is a problem+json, else the status."""
         if response.status < 400:
             target = response.headers.get(hdrs.LOCATION, "elsewhere")
-            return ServerError(f"the server at {self.url} points to {target}: use that address", status=response.status)
+            return Refused(f"the server at {self.url} points to {target}: use that address", status=response.status)
         try:
             problem = orjson.loads(await response.read())
         except (orjson.JSONDecodeError, aiohttp.ClientError, TimeoutError):
@@ -217,11 +233,11 @@ class Api:
         if not isinstance(problem, dict):
             problem = {}
         text = str(problem.get("detail") or problem.get("title") or response.reason or "no reason given")[:_LARGEST_ANSWER_DETAIL]
-        return ServerError(
+        return error_of(
             f"the server at {self.url} answered {response.status}: {text}",
-            status=response.status,
-            slug=str(problem.get("type", "")).rpartition("/")[2] or None,
-            retry_after_s=_retry_after_s(response.headers.get(hdrs.RETRY_AFTER)),
+            response.status,
+            str(problem.get("type", "")).rpartition("/")[2] or None,
+            _retry_after_s(response.headers.get(hdrs.RETRY_AFTER)),
         )
 
 

@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from convnet_kafka.client.label import TOO_LARGE, UNREADABLE
 
@@ -31,13 +31,17 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith((*_TAR_ENDINGS, _ZIP_ENDING))
 
 
-def members(path: str) -> Iterator[tuple[str, bytes | Unusable | None]]:
+def members(path: str, file: IO[bytes] | None = None) -> Iterator[tuple[str, bytes | Unusable | None]]:
     """Names and contents in the archive's order; None for what is neither file nor folder. Folders are passed over.
+
+    Args:
+        path: the archive; its ending says the kind.
+        file: what to read, opened, instead of the file at the path. A tar is read from start to end, a zip needs `seek`.
 
     Raises:
         Exception: one of DAMAGED.
     """
-    return _zip_members(path) if path.lower().endswith(_ZIP_ENDING) else _tar_members(path)
+    return _zip_members(file or path) if path.lower().endswith(_ZIP_ENDING) else _tar_members(path, file)
 
 
 def too_large(size: int) -> Unusable:
@@ -45,9 +49,9 @@ def too_large(size: int) -> Unusable:
     return Unusable(TOO_LARGE, f"{size:,} bytes; no server takes more than {MAX_FILE_BYTES:,}")
 
 
-def _tar_members(path: str) -> Iterator[tuple[str, bytes | Unusable | None]]:
+def _tar_members(path: str, file: IO[bytes] | None) -> Iterator[tuple[str, bytes | Unusable | None]]:
     # "|": a stream, read once from start to end, which a pipe or a slow disk allows as well.
-    with tarfile.open(path, "r|*") as archive:
+    with tarfile.open(path if file is None else None, "r|*", fileobj=file) as archive:
         for member in archive:
             # The archive remembers every member it has passed, which a million images would turn into gigabytes.
             archive.members.clear()  # type: ignore[attr-defined]  # typeshed knows only getmembers()
@@ -62,8 +66,8 @@ def _tar_members(path: str) -> Iterator[tuple[str, bytes | Unusable | None]]:
                 yield member.name, file.read()
 
 
-def _zip_members(path: str) -> Iterator[tuple[str, bytes | Unusable | None]]:
-    with zipfile.ZipFile(path) as archive:
+def _zip_members(source: str | IO[bytes]) -> Iterator[tuple[str, bytes | Unusable | None]]:
+    with zipfile.ZipFile(source) as archive:
         for member in archive.infolist():
             if member.is_dir():
                 continue

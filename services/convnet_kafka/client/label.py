@@ -1,8 +1,9 @@
-"""What a caller gets for each image: its label, or why it has none. Reads one line of the labels stream."""
+"""What a caller gets for each image: its label, or why it has none; and which of them a caller wants."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 # Why an image has no label although no classifier refused it. The other codes come from the server and the classifiers (docs/http.md).
@@ -59,3 +60,36 @@ class Label(NamedTuple):
 def failure(name: str, code: str, detail: str) -> Label:
     """The outcome of an image that no server accepted."""
     return Label(name, None, None, code, detail, None, 0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which results are wanted; all by default.
+
+    Attributes:
+        failed: only images without a label (True) or with one (False).
+        below: only labels less sure than this, 0 to 1.
+    """
+
+    failed: bool | None = None
+    below: float | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As the server reads it."""
+        failed = {} if self.failed is None else {"failed": "true" if self.failed else "false"}
+        return failed | ({} if self.below is None else {"below": f"{self.below:g}"})
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether nothing is filtered."""
+        return self.failed is None and self.below is None
+
+    def passes(self, label: Label) -> bool:
+        """Whether a result is wanted."""
+        if self.failed is not None and (label.error is not None) is not self.failed:
+            return False
+        return self.below is None or (label.confidence is not None and label.confidence < self.below)
+
+
+EVERYTHING = Filter()

@@ -53,6 +53,10 @@ class Outcomes:
         """Names of accepted images without a label."""
         return [name for name, state in self._states.items() if state is State.ACCEPTED]
 
+    def undecided(self) -> list[str]:
+        """Names that were sent, or were about to be, and of which nothing more is known."""
+        return [name for name, state in self._states.items() if state is State.SENT]
+
     def sent(self, names: Iterable[str]) -> None:
         """These are about to be sent for the first time."""
         self._states.update(dict.fromkeys(names, State.SENT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from convnet_kafka.client.tarstream import END, member
 
 # Taken from the sources at a time: few enough that what a full batch gives back is little.
 _TAKE = 64
+# What a slow source gave in so long is sent, however little it is.
+_LONGEST_S = 1.0
 # Written to the socket at a time.
 _CHUNK_BYTES = 256 * 1024
 
@@ -70,7 +73,7 @@ class Packed:
 
 
 def pack(sources: Sources, max_images: int, max_bytes: int, should_stop: Callable[[], bool] = lambda: False) -> Packed:
-    """Read files until a batch is full, or there are no more.
+    """Read files until a batch is full, there are no more, or a source is so slow that what came is sent first. Empty only at the end.
 
     Args:
         sources: where to take images from.
@@ -81,8 +84,13 @@ def pack(sources: Sources, max_images: int, max_bytes: int, should_stop: Callabl
     packed = Packed()
     batch = packed.batch
     names, members = batch.names, batch.members
+    until = 0.0
     while len(names) < max_images and batch.size < max_bytes and not should_stop():
-        items = sources.take(min(_TAKE, max_images - len(names)))
+        if not names:
+            until = time.monotonic() + _LONGEST_S
+        elif time.monotonic() > until:
+            break
+        items = sources.take(min(_TAKE, max_images - len(names)), hurry=bool(names))
         if not items:
             break
         for used, item in enumerate(items):
@@ -102,6 +110,19 @@ def pack(sources: Sources, max_images: int, max_bytes: int, should_stop: Callabl
             members.append(made)
             batch.size += len(made)
     return packed
+
+
+def pick(sources: Sources, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The images with these names, read once more; those that are gone or cannot be read again are left out."""
+    left = set(names)
+    while left and (items := sources.take(_TAKE)):
+        for item in items:
+            if isinstance(item, Label) or item.name not in left:
+                continue
+            left.discard(item.name)
+            content = item.content if item.content is not None else _read(item.name, item.path or item.name)
+            if isinstance(content, bytes):
+                yield item.name, content
 
 
 def _read(name: str, path: str) -> bytes | Label:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from convnet_kafka.errors import ServerError
 
@@ -14,6 +15,8 @@ from convnet_kafka.errors import ServerError
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 # A server that names a longer time is asked again after this one: it may have been restarted since.
 _LONGEST_RETRY_AFTER_S = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +84,24 @@ class Patience:
         if retry_after_s is None:
             return pause
         return min(retry_after_s, _LONGEST_RETRY_AFTER_S) + pause
+
+
+async def patiently(call: Callable[[], Awaitable[T]], policy: RetryPolicy, *, must_answer: bool = False) -> T:
+    """The result of a call that may be made again, tried as the policy allows.
+
+    Args:
+        call: makes the request.
+        policy: how long to wait and when to give up.
+        must_answer: a server that cannot be reached at all is told at once: more often than not it is the address.
+
+    Raises:
+        ServerError: the last one.
+    """
+    patience = Patience(policy)
+    while True:
+        try:
+            return await call()
+        except ServerError as error:
+            if must_answer and error.status is None:
+                raise
+            await patience.wait(error)

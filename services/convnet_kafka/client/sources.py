@@ -1,34 +1,32 @@
-"""Where images come from: folders, files, and tar and zip archives, walked lazily and named uniquely.
+"""Where images come from: folders, files, patterns, archives, addresses, open files, and what the caller's own code makes; named uniquely.
 
-Names within a job: a file is named by its path relative to the folder or archive it was found in, with `/`. With several paths given,
-what lies in a folder or archive has that one's own name before it. If a name is taken all the same (two files of one name from
+Names within a job: a file is named by its path relative to the folder, pattern or archive it was found in, with `/`. With several sources
+given, what lies in a folder or archive has that one's own name before it. If a name is taken all the same (two files of one name from
 different folders), the later one is named by its whole path as given, and then by a number at its end. The same path given twice counts
 once. So the same command always gives the same names, and sending again is harmless.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import posixpath
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from convnet_kafka.client import archives
+from convnet_kafka.client import archives, folders, given
+from convnet_kafka.client.errors import SourceError
+from convnet_kafka.client.feed import LINGER_S, Feed, Pause
+from convnet_kafka.client.folders import Skipped
+from convnet_kafka.client.given import Given
 from convnet_kafka.client.label import BAD_NAME, UNREADABLE, Label, failure
-from convnet_kafka.errors import ConvnetKafkaError
+from convnet_kafka.client.remote import Remote, Unlisted, is_url
 from convnet_kafka.messages import MAX_NAME_BYTES
 
 # What one take holds of images that are in memory already (from archives), beside the last one.
 _TAKE_BYTES = 8 * 1024 * 1024
-
-
-class SourceError(ConvnetKafkaError):
-    """There is nothing to send where the caller said."""
-
-    exit_code = 2
 
 
 class Found(NamedTuple):
@@ -36,8 +34,8 @@ class Found(NamedTuple):
 
     Attributes:
         name: its name within the job.
-        path: the file to read, or None when it came from an archive.
-        content: its bytes when it came from an archive, else None.
+        path: the file to read, or None when its bytes are here.
+        content: its bytes when they are in memory already, else None.
     """
 
     name: str
@@ -45,70 +43,88 @@ class Found(NamedTuple):
     content: bytes | None
 
 
-@dataclass(slots=True)
-class Skipped:
-    """What was left out on purpose, by kind."""
-
-    hidden: int = 0
-    special: int = 0
-    loops: int = 0
-
-    def __str__(self) -> str:
-        parts = [(self.hidden, "hidden"), (self.special, "neither file nor folder"), (self.loops, "links back to a folder above")]
-        return ", ".join(f"{count:,} {what}" for count, what in parts if count)
-
-
 class Sources:
-    """All images of some paths, in order. Threads may take from it at once.
+    """All images of what was given, in order. Threads may take from it at once.
 
     Args:
-        paths: folders, files and archives.
+        sources: one or many. A sequence is looked at as a whole; anything else that can be iterated over is taken from as images
+            are sent, an async one on the event loop that `start` was called on.
+        wanted: names to fetch; the others are passed over where that saves a transfer. None for all.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
-        # By what they really are, so that one path given twice is one source.
-        once: dict[str, str] = {}
-        for path in paths:
-            once.setdefault(os.path.realpath(path), os.fspath(path))
-        self._paths = list(once.values())
+    def __init__(self, sources: Given, *, wanted: Collection[str] | None = None) -> None:
+        self._sources = given.normal(sources)
+        self._wanted = wanted
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._feeds: list[Feed] = []
+        self._hurry = False
+        self._stopped = False
         self._taken: set[str] = set()
         self._lock = threading.Lock()
         self._back: deque[Found | Label] = deque()
         self._items = self._walk_all()
         self.skipped = Skipped()
 
-    def check(self) -> None:
+    def start(self) -> None:
+        """Remember this event loop for async iterables."""
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """There is nothing more; whoever waits in `take` comes back. May be called from any thread."""
+        self._stopped = True
+        for feed in self._feeds:
+            feed.stop()
+
+    def check(self, *, strict: bool = False) -> None:
         """Make sure that there is something to look into, reading nothing.
 
+        Args:
+            strict: every source must be there; otherwise one that is missing is told as a failure under its name.
+
         Raises:
-            SourceError: no path was given, or one does not exist.
+            SourceError: no source was given, or none (with `strict`: not all) is there.
+            SettingsError: an address needs a package that is not installed.
         """
-        if not self._paths:
+        if not self._sources:
             raise SourceError("no folder or file was given: name one, or set IMG_DIR")
-        for path in self._paths:
-            if not os.path.exists(path):  # noqa: PTH110 - strings all along: Path costs microseconds an image
-                raise SourceError(f"there is no file or folder {path}: check the path (it is relative to {os.getcwd()})")  # noqa: PTH109
+        paths = [source for source in self._sources if isinstance(source, str)]
+        missing = [path for path in paths if not given.is_there(path)]
+        if missing and (strict or len(missing) == len(self._sources)):
+            where = "" if is_url(missing[0]) else f" (it is relative to {os.getcwd()})"  # noqa: PTH109
+            raise SourceError(f"there is no file or folder {missing[0]}: check the path{where}")
 
     def nothing_found(self) -> SourceError:
-        """The error for paths that hold no image."""
+        """The error for sources that hold no image."""
         left_out = f" (left out: {self.skipped})" if str(self.skipped) else ""
-        return SourceError(
-            f"no files to send in {', '.join(self._paths)}{left_out}: name a folder with pictures, pictures, or a tar or zip"
-        )
+        named = ", ".join(given.describe(source) for source in self._sources)
+        return SourceError(f"no files to send in {named}{left_out}: name a folder with pictures, pictures, or a tar or zip")
 
-    def take(self, most: int) -> list[Found | Label]:
-        """The next images, at most so many, or failures by name; an empty list when there are no more."""
+    def take(self, most: int, *, hurry: bool = False) -> list[Found | Label]:
+        """The next images, at most so many, or failures by name.
+
+        Args:
+            most: how many.
+            hurry: do not wait for a slow source.
+
+        Returns:
+            an empty list when there are no more, or in a hurry when there are none now.
+        """
         taken: list[Found | Label] = []
         held = 0
-        with self._lock:
-            while len(taken) < most and held < _TAKE_BYTES:
+        if not self._lock.acquire(timeout=LINGER_S if hurry else -1):
+            return taken
+        try:
+            while len(taken) < most and held < _TAKE_BYTES and not self._stopped:
+                self._hurry = hurry or bool(taken)
                 item = self._back.popleft() if self._back else next(self._items, None)
-                if item is None:
+                if item is None or isinstance(item, Pause):
                     break
                 taken.append(item)
                 if type(item) is Found and item.content is not None:
                     held += len(item.content)
-        return taken
+            return taken
+        finally:
+            self._lock.release()
 
     def put_back(self, items: Sequence[Found | Label]) -> None:
         """Give back what was taken and not used; it comes next."""
@@ -116,83 +132,113 @@ class Sources:
             self._back.extendleft(reversed(items))
 
     def count(self) -> int | None:
-        """Files there are now, without opening any; None when an archive is among them. About 1 us a file."""
+        """Files there are now, without opening any; None when nobody knows before they are read. About 1 us a file."""
         total = 0
-        for path in self._paths:
-            if os.path.isdir(path):  # noqa: PTH112
-                total += sum(1 for _ in Sources([path])._walk_all())  # noqa: SLF001 - a fresh one of our own
-            elif archives.is_archive(path):
+        for source in self._sources:
+            if not isinstance(source, str) or is_url(source) or archives.is_archive(source):
                 return None
+            if folders.is_pattern(source) or os.path.isdir(source):  # noqa: PTH112
+                total += sum(1 for _ in Sources([source])._walk_all())  # noqa: SLF001 - a fresh one of our own
             else:
                 total += 1
         return total
 
-    def _walk_all(self) -> Iterator[Found | Label]:
-        several = len(self._paths) > 1
-        for path in self._paths:
-            base = os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119
-            prefix = f"{base}/" if several else ""
-            if os.path.isdir(path):  # noqa: PTH112
-                yield from self._walk(path, prefix)
-            elif archives.is_archive(path):
-                yield from self._unpack(path, prefix)
-            else:
-                yield self._named(base, path, None, path)
+    def _walk_all(self) -> Iterator[Found | Label | Pause]:
+        several = len(self._sources) > 1
+        for source in self._sources:
+            yield from self._walk_one(source, several=several)
 
-    def _walk(self, root: str, prefix: str) -> Iterator[Found | Label]:
-        """A folder: its files in order of their names, then its folders; links are followed unless they lead back up."""
-        waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(root, prefix, frozenset())]
-        while waiting:
-            folder, prefix, above = waiting.pop()
-            try:
-                status = os.stat(folder)  # noqa: PTH116
-                identity = (status.st_dev, status.st_ino)
-                if identity in above:
-                    self.skipped.loops += 1
-                    continue
-                files, folders, broken = self._list(folder)
-            except OSError as error:
-                yield failure(_clean(prefix.rstrip("/")) or folder, UNREADABLE, f"the folder cannot be read: {error.strerror}")
-                continue
-            start = folder.rstrip("/") + "/"
-            for name in files:
+    def _walk_one(self, source: Any, *, several: bool) -> Iterator[Found | Label | Pause]:
+        if isinstance(source, str):
+            yield from self._walk_url(source, several=several) if is_url(source) else self._walk_path(source, several=several)
+        elif isinstance(source, tuple):
+            yield from self._given(*source, several=several)
+        elif hasattr(source, "read"):
+            yield from self._given(given.file_name(source), source, several=several)
+        else:
+            for item in self._feed(source):
+                if isinstance(item, Pause):
+                    yield item
+                else:
+                    # What else will come is not known: everything is named as one of several.
+                    yield from self._walk_one(given.plain(item), several=True)
+
+    def _walk_path(self, path: str, *, several: bool) -> Iterator[Found | Label | Pause]:
+        base = os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - strings all along: Path costs microseconds an image
+        prefix = f"{base}/" if several else ""
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from self._walk_folder(path, prefix)
+        elif folders.is_pattern(path):
+            for name, match in folders.expand(path):
+                if os.path.isdir(match):  # noqa: PTH112
+                    yield from self._walk_folder(match, f"{name}/")
+                else:
+                    yield self._named(name, match, None, match)
+        elif several and not os.path.lexists(path):
+            yield failure(_clean(path), UNREADABLE, "there is no such file or folder")
+        elif archives.is_archive(path):
+            yield from self._unpack(archives.members(path), path, prefix)
+        else:
+            yield self._named(base, path, None, path)
+
+    def _walk_folder(self, path: str, prefix: str) -> Iterator[Found | Label]:
+        for listing in folders.walk(path, prefix, self.skipped):
+            prefix, start = listing.prefix, listing.start
+            for name in listing.files:
                 yield self._named(prefix + name, start + name, None, start + name)
-            for name, detail in broken:
-                yield failure(_clean(prefix + name), UNREADABLE, detail)
-            inside = above | {identity}
-            waiting.extend((start + name, f"{prefix}{name}/", inside) for name in reversed(folders))
+            for name, detail in listing.unreadable:
+                yield failure(_clean(name), UNREADABLE, detail)
 
-    def _list(self, folder: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
-        """Names of files, of folders, and of links that lead nowhere, each sorted. Names only: a flat folder may hold a million."""
-        files: list[str] = []
-        folders: list[str] = []
-        broken: list[tuple[str, str]] = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if name[0] == ".":
-                    self.skipped.hidden += 1
+    def _walk_url(self, url: str, *, several: bool) -> Iterator[Found | Label | Pause]:
+        try:
+            remote = Remote(url)
+            kind = remote.kind()
+        except SourceError as error:
+            yield failure(url, UNREADABLE, str(error))
+            return
+        if kind == "nothing":
+            yield failure(url, UNREADABLE, "there is no such file or folder")
+        elif kind == "file" and archives.is_archive(url):
+            yield from self._unpack(_opened(remote), url, f"{remote.name}/" if several else "")
+        else:
+            prefix = f"{remote.name}/" if several and kind == "folder" else ""
+            for entries in remote.entries():
+                if isinstance(entries, Unlisted):
+                    yield failure(_clean(prefix + entries.name), UNREADABLE, entries.detail)
                     continue
-                try:
-                    if entry.is_file():
-                        files.append(name)
-                    elif entry.is_dir():
-                        folders.append(name)
-                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
-                        broken.append((name, "a link to a file that is not there"))
-                    else:
-                        self.skipped.special += 1
-                except OSError as error:
-                    broken.append((name, f"cannot be read: {error.strerror}"))
-        files.sort()
-        folders.sort()
-        broken.sort()
-        return files, folders, broken
+                named = [self._named(prefix + entry.name, None, None, f"{url}/{entry.name}") for entry in entries]
+                asked = [index for index, item in enumerate(named) if self._wanted is None or item.name in self._wanted]
+                contents = remote.fetch([entries[index] for index in asked])
+                for index, content in zip(asked, contents, strict=True):
+                    yield _with_content(named[index], content)
 
-    def _unpack(self, path: str, prefix: str) -> Iterator[Found | Label]:
+    def _given(self, name: str, content: Any, *, several: bool) -> Iterator[Found | Label | Pause]:
+        """A picture or an open file that the caller named."""
+        if not hasattr(content, "read"):
+            yield self._named(name.strip("/") or "image", None, bytes(content), name)
+        elif archives.is_archive(name):
+            base = posixpath.basename(name)
+            yield from self._unpack(self._feed(archives.members(name, content)), name, f"{base}/" if several else "")
+        else:
+            # In a thread of its own, as a pipe may stay silent.
+            for read in self._feed(_read_open(content)):
+                yield read if isinstance(read, Pause) else _with_content(self._named(name, None, None, name), read[1])
+
+    def _feed(self, source: Any) -> Feed:
+        feed = Feed(source, self._loop, lambda: self._hurry)
+        self._feeds.append(feed)
+        if self._stopped:
+            feed.stop()
+        return feed
+
+    def _unpack(self, members: Iterable[Any], path: str, prefix: str) -> Iterator[Found | Label | Pause]:
         images = 0
         try:
-            for name, content in archives.members(path):
+            for member in members:
+                if isinstance(member, Pause):
+                    yield member
+                    continue
+                name, content = member
                 inside = posixpath.normpath(f"/{name}").lstrip("/")
                 if any(part.startswith(".") for part in inside.split("/")):
                     self.skipped.hidden += 1
@@ -225,6 +271,38 @@ class Sources:
         while f"{name}~{number}" in self._taken:
             number += 1
         return f"{name}~{number}"
+
+
+def _opened(remote: Remote) -> Iterator[tuple[str, bytes | archives.Unusable | None]]:
+    """The members of an archive behind an address."""
+    try:
+        with remote.open() as file:
+            yield from archives.members(remote.url, file)
+    except archives.DAMAGED:
+        raise
+    except Exception as error:
+        # A store's driver raises what it likes; for whoever reads the archive it is damaged here.
+        raise OSError(str(error)) from error
+
+
+def _read_open(file: Any) -> Iterator[tuple[str, bytes | archives.Unusable]]:
+    """An open file's content, once; not kept whole when no server could take it."""
+    try:
+        content = file.read(archives.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        yield "", archives.Unusable(UNREADABLE, f"the file cannot be read: {error.strerror or error}")
+        return
+    if not isinstance(content, bytes):
+        raise TypeError("the file must be opened to read bytes: open(..., 'rb')")
+    yield "", content if len(content) <= archives.MAX_FILE_BYTES else archives.too_large(len(content))
+
+
+def _with_content(named: Found | Label, content: bytes | archives.Unusable) -> Found | Label:
+    if isinstance(named, Label):
+        return named
+    if isinstance(content, bytes):
+        return Found(named.name, None, content)
+    return failure(named.name, content.code, content.detail)
 
 
 def _clean(name: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from convnet_kafka.client.api import Api, BrokenAnswer
-from convnet_kafka.client.label import Label
+from convnet_kafka.client.api import Api
+from convnet_kafka.client.errors import BrokenAnswer
+from convnet_kafka.client.label import EVERYTHING, Filter, Label
 from convnet_kafka.client.retry import Patience, RetryPolicy
 from convnet_kafka.errors import ServerError
 
@@ -45,12 +46,14 @@ class LabelStream:
         api: the server.
         job: the job.
         retry: how patient to be when the server is away.
+        only: which results are wanted. A server that does not know a filter gives all, so it is applied here too.
     """
 
-    def __init__(self, api: Api, job: str, retry: RetryPolicy) -> None:
+    def __init__(self, api: Api, job: str, retry: RetryPolicy, only: Filter = EVERYTHING) -> None:
         self._api = api
         self._job = job
         self._retry = retry
+        self._only = only
         self._patience = Patience(retry)
         self._cursor: str | None = None
         # Class names come once with every label; one object of each is enough.
@@ -69,7 +72,7 @@ class LabelStream:
         while True:
             told, end = False, None
             try:
-                async with self._api.labels_stream(self._job, self._cursor) as content:
+                async with self._api.labels_stream(self._job, self._cursor, self._only) as content:
                     rest = b""
                     async for chunk in content.iter_any():
                         lines = (rest + chunk).split(b"\n")
@@ -79,7 +82,8 @@ class LabelStream:
                             self._patience.success()
                         if read.labels:
                             told = True
-                            yield read.labels
+                            if wanted := self._wanted(read.labels):
+                                yield wanted
                         if read.broken is not None or len(rest) > _LONGEST_LINE:
                             raise BrokenAnswer(
                                 f"the labels stream from {self._api.url} has a line that is none: {read.broken or rest[:80]!r}"
@@ -106,7 +110,7 @@ class LabelStream:
         """
         while True:
             try:
-                page = await self._api.labels_page(self._job, self._cursor, _PAGE)
+                page = await self._api.labels_page(self._job, self._cursor, _PAGE, self._only)
                 labels = [Label.parse(item) for item in page["labels"]]
             except (KeyError, TypeError) as error:
                 raise BrokenAnswer(f"the page of labels from {self._api.url} is not as docs/http.md says") from error
@@ -114,10 +118,15 @@ class LabelStream:
                 await self._patience.wait(error)
                 continue
             self._patience.success()
-            if not labels:
+            before, self._cursor = self._cursor, page.get("cursor") or self._cursor
+            if wanted := self._wanted(labels):
+                yield wanted
+            # With a filter a page may hold nothing although the job goes on.
+            if not labels and (self._only.passes_all or page.get("complete") or self._cursor == before):
                 return
-            yield labels
-            self._cursor = page.get("cursor") or self._cursor
+
+    def _wanted(self, labels: list[Label]) -> list[Label]:
+        return labels if self._only.passes_all else [label for label in labels if self._only.passes(label)]
 
     def _parse(self, lines: list[bytes]) -> _Lines:
         """Labels of whole lines; remembers how far they go."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 
 from convnet_kafka.client.api import Api, UploadAnswer
+from convnet_kafka.client.errors import SourceError
 from convnet_kafka.client.label import NOT_ACCEPTED, TOO_LARGE, Label, failure
 from convnet_kafka.client.mailbox import Mailbox
 from convnet_kafka.client.outcomes import Outcomes
@@ -70,15 +71,27 @@ class Uploads:
         mailbox: where failures go.
         retry: how patient to be.
         connections: requests at once.
+        strict: end with the first source that cannot be read, instead of naming it and going on.
     """
 
-    def __init__(self, api: Api, sources: Sources, outcomes: Outcomes, mailbox: Mailbox, retry: RetryPolicy, connections: int) -> None:
+    def __init__(
+        self,
+        api: Api,
+        sources: Sources,
+        outcomes: Outcomes,
+        mailbox: Mailbox,
+        retry: RetryPolicy,
+        connections: int,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._api = api
         self._sources = sources
         self._outcomes = outcomes
         self._mailbox = mailbox
         self._retry = retry
         self._connections = connections
+        self._strict = strict
         self._patience = Patience(replace(retry, sleep=self._pause))
         self._size = RequestSize()
         self._stopping = asyncio.Event()
@@ -88,6 +101,7 @@ class Uploads:
     def stop(self) -> None:
         """Begin no further request; those in progress may end."""
         self._stopping.set()
+        self._sources.stop()
 
     async def first(self) -> Batch:
         """Read the first batch, before there is a job to send it to; empty when no image can be read."""
@@ -98,6 +112,7 @@ class Uploads:
 
         Raises:
             ServerError: the server refused the job, or has not answered for as long as the policy allows.
+            SourceError: something cannot be read, and that is not allowed.
         """
         async with asyncio.TaskGroup() as group:
             for batch in [first, *[None] * (self._connections - 1)]:
@@ -119,6 +134,9 @@ class Uploads:
         packed: Packed = await asyncio.to_thread(pack, self._sources, self._size.images, self._size.size, self._stopping.is_set)
         self.found += len(packed.batch) + len(packed.failures)
         self._mailbox.put(self._outcomes.given_up(packed.failures))
+        if self._strict and packed.failures:
+            first = packed.failures[0]
+            raise SourceError(f"{first.name} cannot be sent: {first.detail} (without `strict` it would be named, and the rest sent)")
         if self._stopping.is_set() or not packed.batch.names:
             self.found_all = not self._stopping.is_set()
             return Batch()

@@ -69,13 +69,20 @@ class Delivery:
         self.failures: list[Failure] = []
 
     def send(
-        self, topic: str, value: bytes | memoryview, headers: Headers, *, partition: int = -1, key: bytes | None = None, tag: object = None
+        self,
+        topic: str,
+        value: bytes | memoryview | None,
+        headers: Headers,
+        *,
+        partition: int = -1,
+        key: bytes | None = None,
+        tag: object = None,
     ) -> None:
         """Hand one record to the producer.
 
         Args:
             topic: where to.
-            value: the record's value; copied, so the caller may reuse its buffer.
+            value: the record's value; copied, so the caller may reuse its buffer. None takes its key away from a compacted topic.
             headers: the record's headers.
             partition: a partition, or -1 to let the producer choose (sticky).
             key: the record's key, if any.
@@ -155,7 +162,13 @@ class AcknowledgedProducer:
         return Delivery(self, on_done)
 
     def produce(
-        self, topic: str, value: bytes | memoryview, headers: Headers, partition: int, key: bytes | None, on_delivery: Callable[..., None]
+        self,
+        topic: str,
+        value: bytes | memoryview | None,
+        headers: Headers,
+        partition: int,
+        key: bytes | None,
+        on_delivery: Callable[..., None],
     ) -> None:
         """Hand a record to confluent-kafka; raises what it raises. Use `Delivery.send`."""
         if self._producer is None:

@@ -6,15 +6,17 @@ Everything here runs on the event loop and waits for nothing but the next result
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 from confluent_kafka import Message
 
 from convnet_kafka.errors import ConvnetKafkaError, WireError
 from convnet_kafka.messages import ReplyHeaders, parse_close
+from convnet_kafka.server.events import LabelEvent, Wanted, one_line
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.seen import JobProgress, SeenResults
 
@@ -22,8 +24,16 @@ logger = structlog.get_logger(__name__)
 
 # Events given out at once, and looked at at once: a few milliseconds of the loop.
 MAX_EVENTS = 1000
+# Events and bytes of results a follower may have waiting (the bytes may be passed once, by the results of one read). A label has some
+# 250 bytes; results of long names and details, which may be ten times larger, take up no more.
+BUFFER_EVENTS = 8_000
+BUFFER_BYTES = 2 * 1024 * 1024
 # The position of a follower that wants no results, only how far the job is: beyond every offset.
 NO_EVENTS = 1 << 62
+# A sender of rubbish must not fill the log; the metric counts every record.
+SKIPS_LOGGED_EVERY_S = 10.0
+
+Followers = dict[bytes, list["Follower"]]
 
 
 class TooManyScans(ConvnetKafkaError):
@@ -34,40 +44,40 @@ class FollowerClosed(ConvnetKafkaError):
     """The server goes away: connect again with the cursor."""
 
 
-# Not frozen: freezing doubles the cost of making one, and one is made for every result.
-@dataclass(slots=True)
-class LabelEvent:
-    """One result.
-
-    Attributes:
-        offset: its offset in the labels partition; the cursor after it.
-        value: the LabelRecord's JSON object, one line.
-    """
-
-    offset: int
-    value: bytes
-
-
 class Follower:
     """One reader of one job. Made by `LabelReaders.follow`, used by one task.
 
     Attributes:
         cursor: offset of the last event given out, or what the reader started with.
         live: True while it sees results as they come; then `progress` is up to date.
+        position: the next offset this follower has not been shown.
+        on_close: called when it is closed, if set.
     """
 
-    def __init__(self, enroll: Callable[[Follower], None], job: Job, seen: SeenResults, *, after: int | None, buffer_events: int) -> None:
+    def __init__(
+        self,
+        enroll: Callable[[Follower], None],
+        job: Job,
+        seen: SeenResults,
+        *,
+        after: int | None,
+        buffer_events: int,
+        wanted: Wanted | None = None,
+    ) -> None:
         self._enroll = enroll
         self._buffer_events = buffer_events
+        self._wanted = wanted
         self._events: deque[LabelEvent] = deque()
+        self._bytes = 0
         self._wake = asyncio.Event()
-        self._closed = False
+        self._closed: ConvnetKafkaError | None = None
         self.job = job
+        self.key = job.id.encode()
         self.seen = seen
         self.cursor = after
         self.live = False
         self.catching_up = False
-        # The next offset this follower has not been shown.
+        self.on_close: Callable[[], None] | None = None
         self.position = seen.start if after is None else max(after + 1, seen.start)
         if not buffer_events:
             self.position = NO_EVENTS
@@ -77,22 +87,32 @@ class Follower:
 
         Raises:
             FollowerClosed: the server goes away.
+            JobOfAnotherCluster: the labels topic was made anew.
             TooManyScans: the reader fell behind and there is no room to catch up.
         """
         if not self._events:
-            if self._closed:
-                raise FollowerClosed("the server is going away: connect again with the cursor")
-            if not self.live and not self.catching_up:
-                self._enroll(self)
+            if self._closed is not None:
+                raise self._closed
+            self._join()
             await self._wait(timeout_s)
-        events = [self._events.popleft() for _ in range(min(limit, len(self._events)))]
-        if events:
-            self.cursor = events[-1].offset
-        return events
+        return self._take(limit)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Wait until it is live or has something to give out, at most so long. Raises as `next`."""
+        deadline = time.monotonic() + timeout_s
+        while not self.live and not self._events and (left_s := deadline - time.monotonic()) > 0:
+            if self._closed is not None:
+                raise self._closed
+            self._join()
+            await self._wait(left_s)
+
+    def _join(self) -> None:
+        if not self.live and not self.catching_up:
+            self._enroll(self)
 
     async def _wait(self, timeout_s: float) -> None:
         self._wake.clear()
-        if self._events or self._closed:
+        if self._events or self._closed is not None:
             return
         try:
             async with asyncio.timeout(timeout_s):
@@ -100,10 +120,34 @@ class Follower:
         except TimeoutError:
             return
 
+    def _take(self, limit: int) -> list[LabelEvent]:
+        if len(self._events) <= limit:
+            events = list(self._events)
+            self._events.clear()
+            self._bytes = 0
+        else:
+            events = [self._events.popleft() for _ in range(limit)]
+            self._bytes -= _size(events)
+        if events:
+            self.cursor = events[-1].offset
+        return events
+
     @property
     def waiting(self) -> int:
         """Events that have not been given out."""
         return len(self._events)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of these."""
+        return self._bytes
+
+    @property
+    def looked_at(self) -> int | None:
+        """A cursor that goes on after all that was looked at, shown or filtered out, once everything was given out; else as `cursor`."""
+        if self._events or self.position in {NO_EVENTS, self.seen.start}:
+            return self.cursor
+        return max(self.position - 1, -1 if self.cursor is None else self.cursor)
 
     @property
     def progress(self) -> JobProgress:
@@ -115,62 +159,125 @@ class Follower:
         """True when everything up to now has been given out."""
         return self.live and not self._events
 
-    def has_room(self) -> bool:
-        """False when this follower must give out events before it is shown more."""
-        return len(self._events) < self._buffer_events or self.position == NO_EVENTS
+    @property
+    def room(self) -> int:
+        """Events it can be shown before it must give some out."""
+        return max(0, self._buffer_events - len(self._events)) if self._bytes < BUFFER_BYTES else 0
 
-    def push(self, event: LabelEvent) -> None:
-        """Show it one result."""
-        self._events.append(event)
-        self._wake.set()
+    def show(self, events: list[LabelEvent], end: int, size: int) -> None:
+        """Show it the results of its job in a stretch of the partition, as far as there is room; `position` tells how far that was.
+
+        Args:
+            events: the results, in order; shared with other followers.
+            end: the offset after the stretch.
+            size: bytes of the results.
+        """
+        if self.position == NO_EVENTS:
+            self._wake.set()
+            return
+        given = events
+        if events and events[0].offset < self.position:
+            given = [event for event in events if event.offset >= self.position]
+        if self._wanted is not None:
+            given = [event for event in given if self._wanted(event)]
+        room = self.room
+        if len(given) > room:
+            end = given[room].offset
+            given = given[:room]
+        if given:
+            self._events.extend(given)
+            self._bytes += size if given is events else _size(given)
+            self._wake.set()
+        self.position = max(self.position, end)
 
     def notify(self) -> None:
         """Wake its task without an event: the state has changed."""
         self._wake.set()
 
-    def close(self) -> None:
-        """End it at the next call, after what it has waiting."""
-        self._closed = True
+    def close(self, reason: ConvnetKafkaError) -> None:
+        """End it at the next call with this error, after what it has waiting."""
+        self._closed = reason
         self._wake.set()
+        if self.on_close is not None:
+            self.on_close()
 
 
-def dispatch(messages: list[Message], followers: dict[str, list[Follower]]) -> int:
-    """Show records to the followers of their jobs, in order.
+class Skipped:
+    """Counts records that are passed over, and says so now and then.
+
+    Args:
+        count: called for every record.
+    """
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+        self._told_at = float("-inf")
+
+    def __call__(self, message: Message, error: Exception) -> None:
+        """Pass over one record."""
+        self._count()
+        if time.monotonic() - self._told_at > SKIPS_LOGGED_EVERY_S:
+            self._told_at = time.monotonic()
+            logger.warning("record skipped in labels topic", partition=message.partition(), offset=message.offset(), error=str(error))
+
+
+def dispatch(messages: list[Message], followers: Followers, skipped: Skipped) -> tuple[int, int]:
+    """Show records to the followers of their jobs, in order. Records of other jobs are not looked into.
 
     Args:
         messages: records of one partition, none of them an error.
         followers: by job; those of a job share one `SeenResults`.
+        skipped: told of records that no reader may be shown.
 
     Returns:
-        The offset after the last record.
+        The offset after the last record, and how many followers were shown something.
     """
-    end = 0
+    found: dict[bytes, list[LabelEvent]] = {}
     for message in messages:
-        offset = message.offset() or 0
-        end = offset + 1
+        headers: Mapping[str, Any] = dict(message.headers() or ())
+        interested = followers.get(headers.get("job", b""))
         try:
-            headers = ReplyHeaders.parse(message.headers())
-            interested = followers.get(headers.job)
-            if not interested:
+            if interested is None:
+                if "job" not in headers:
+                    raise WireError("the record has no header 'job' (docs/wire.md)")
                 continue
-            seen = interested[0].seen
-            if headers.tenant != interested[0].job.tenant:
-                continue
-            if headers.image is None:
-                seen.close(parse_close(message.value()))
-                for follower in interested:
-                    follower.notify()
-                continue
-            first = seen.observe(offset, headers.image, headers.revision, failed=headers.failed)
+            event = _observe(message, headers, interested[0])
         except (WireError, ValueError) as error:
-            logger.warning("record skipped in labels topic", partition=message.partition(), offset=offset, error=str(error))
+            skipped(message, error)
             continue
-        if first:
-            event = LabelEvent(offset, message.value() or b"{}")
-            for follower in interested:
-                if offset >= follower.position:
-                    follower.push(event)
-    return end
+        if event is not None:
+            found.setdefault(interested[0].key, []).append(event)
+    end = (messages[-1].offset() or 0) + 1 if messages else 0
+    shown = 0
+    for job, events in found.items():
+        size = _size(events)
+        for follower in followers[job]:
+            follower.show(events, end, size)
+        shown += len(followers[job])
+    return end, shown
+
+
+def _observe(message: Message, headers: Mapping[str, Any], reader: Follower) -> LabelEvent | None:
+    """Enter one record of a job into what was seen of it; gives the result when it counts.
+
+    Raises:
+        WireError: the record is not as docs/wire.md says. It is passed over before it counts, so every reader agrees.
+    """
+    record = ReplyHeaders.parse(headers)
+    if record.tenant != reader.job.tenant:
+        return None
+    if record.image is None:
+        reader.seen.close(parse_close(message.value()))
+        return LabelEvent(-1, b"")
+    value = one_line(message.value())
+    offset = message.offset() or 0
+    if not reader.seen.observe(offset, record.image, record.revision, failed=record.failed):
+        return None
+    return LabelEvent(offset, value, record.failed)
+
+
+def _size(events: list[LabelEvent]) -> int:
+    return sum([len(event.value) for event in events])
 
 
 def needed(follower: Follower) -> int:
