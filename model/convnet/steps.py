@@ -97,4 +97,9 @@ def batches(tf: Any, split: Split, settings: TrainingSettings, epoch: int, rules
         signature.append(tf.TensorSpec((None, None), tf.float32))
     cut = tf.data.Dataset.from_generator(chunks, output_signature=tuple(signature)).prefetch(1)
     steps = cut.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts)).prefetch(2)
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner's thread sometimes oversleeps the end of an epoch: a third of all epochs of a minute then
+    # took half a minute more (TensorFlow 2.21; it looks after 10 ms, 20 ms and so on, and an end in between may not wake it).
+    options.autotune.enabled = False
+    steps = steps.with_options(options)
     return steps.apply(tf.data.experimental.assert_cardinality(math.ceil(len(split) / size)))
