@@ -75,7 +75,13 @@ def main(images: int) -> None:
             while pack(sources, _REQUEST_IMAGES, _REQUEST_BYTES).batch.names:
                 pass
 
+        def take_from_a_generator() -> None:
+            sources = Sources((name, content) for name in names)
+            while sources.take(64):
+                pass
+
         cost("walk the folder", images, walk)
+        cost("take (name, bytes) from a generator instead", images, take_from_a_generator)
         cost("walk, read each file, make tar members", images, walk_read_and_pack)
     cost("  of which tar members", images, lambda: [member(name, content) for name in names])
     cost("  (headers by the standard library's tarfile)", images, headers_of_tarfile)

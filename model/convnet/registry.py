@@ -2,7 +2,8 @@
 
 ```
 models/7/              model.json, model.keras, float32.tflite, int8.tflite    written in a hidden folder, synced, renamed
-models/aliases.json    {"stable": 7, "canary": 8, "canary_percent": 10, "previous": [5, 6]}    written aside, synced, renamed
+models/aliases.json    {"stable": 7, "canary": 8, "canary_percent": 10, "shadow": 9, "previous": [5, 6]}
+                                                                               written aside, synced, renamed
 models/.deleted-4/     stays when version 4 is deleted, so that its number is never given again
 ```
 """
@@ -29,7 +30,7 @@ KERAS = "model.keras"
 FLOAT32 = "float32.tflite"
 INT8 = "int8.tflite"
 
-Alias = Literal["stable", "canary"]
+Alias = Literal["stable", "canary", "shadow"]
 
 Loaded = TypeVar("Loaded")
 
@@ -40,6 +41,8 @@ _ALIASES_LOCK_TIMEOUT_S = 10.0
 # How far back `rollback` can go.
 _MAX_PREVIOUS = 20
 _DELETED = ".deleted-"
+# What must happen to a version with this alias before it can be deleted.
+_WAYS_OUT = {"stable": "promote another one", "canary": "end it (models canary off)", "shadow": "end it (models shadow --off)"}
 # A writer that was killed leaves its hidden folder; writing a version takes seconds, so a day is surely dead.
 _ABANDONED_AFTER_S = 24 * 3600.0
 
@@ -51,6 +54,7 @@ class Aliases(BaseModel):
         stable: the version that classifies; None before the first training.
         canary: the version under trial, if any.
         canary_percent: share of images that the canary classifies, 0-100.
+        shadow: the version that predicts beside the stable one and is compared only, if any.
         previous: which versions were stable before, the last one last; each once.
     """
 
@@ -59,6 +63,7 @@ class Aliases(BaseModel):
     stable: int | None = None
     canary: int | None = None
     canary_percent: int = Field(default=0, ge=0, le=100)
+    shadow: int | None = None
     previous: tuple[int, ...] = ()
 
     def with_stable(self, version: int | None) -> Aliases:
@@ -103,7 +108,7 @@ class Registry:
             ) from error
 
     def resolve(self, alias_or_version: str | int = "stable") -> int | None:
-        """The version behind `stable`, `canary` or a number; None when that alias is not set.
+        """The version behind `stable`, `canary`, `shadow` or a number; None when that alias is not set.
 
         Raises:
             RegistryError: for another name, or a version that is not there.
@@ -196,7 +201,7 @@ class Registry:
         """Point an alias to a version, or to none.
 
         Args:
-            alias: `stable` or `canary`.
+            alias: `stable`, `canary` or `shadow`.
             version: one that is there, or None to clear the alias.
             canary_percent: share of images for the canary, 0-100; None leaves it as it is.
         """
@@ -206,6 +211,8 @@ class Registry:
             aliases = self.aliases()
             if alias == "stable":
                 aliases = aliases.with_stable(version)
+            elif alias == "shadow":
+                aliases = aliases.model_copy(update={"shadow": version})
             else:
                 percent = 0 if version is None else aliases.canary_percent if canary_percent is None else canary_percent
                 aliases = aliases.model_copy(update={"canary": version, "canary_percent": percent})
@@ -243,9 +250,9 @@ class Registry:
         with self.changing_aliases() as change:
             self.resolve(version)
             aliases = self.aliases()
-            if version in {aliases.stable, aliases.canary}:
-                alias, way = ("stable", "promote another one") if version == aliases.stable else ("canary", "end it (models canary off)")
-                raise RegistryError(f"version {version} is {alias}; {way} first, then delete it")
+            for alias, way in _WAYS_OUT.items():
+                if version == getattr(aliases, alias):
+                    raise RegistryError(f"version {version} is {alias}; {way} first, then delete it")
             gone = self.folder / f"{_DELETED}{version}"
             (self.folder / str(version)).rename(gone)
             files.sync_folder(self.folder)
@@ -285,9 +292,11 @@ class Registry:
             return self.aliases().stable
         if alias_or_version == "canary":
             return self.aliases().canary
+        if alias_or_version == "shadow":
+            return self.aliases().shadow
         if str(alias_or_version).isdecimal():
             return int(alias_or_version)
-        raise RegistryError(f"no model is called {alias_or_version!r}; say stable, canary or a version: {self._known()}")
+        raise RegistryError(f"no model is called {alias_or_version!r}; say stable, canary, shadow or a version: {self._known()}")
 
     def _deleted(self) -> list[int]:
         names = (path.name.removeprefix(_DELETED) for path in self.folder.glob(f"{_DELETED}*"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 from PIL import Image
 
-from convnet import charts, files
+from convnet import charts, files, markup
 from convnet.contact_sheet import data_uri, thumbnail
 from convnet.dataset import Split
 from convnet.errors import RegistryError, UnreadableImage
@@ -78,15 +77,11 @@ def render(report: Report) -> str:
         _artefacts(report),
         _settings(card),
     ]
-    style = resources.files("convnet").joinpath("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
-        f"<h1>{escape(title)}</h1>"
+    return markup.page(
+        title,
         f'<p class="soft">{escape(card.network)}, {card.height} x {card.width} x {card.channels}, {len(card.classes)} classes; measured on '
         f"{len(report.evaluation):,} {escape(report.what)}; trained {card.created_at:%Y-%m-%d %H:%M} UTC.</p>"
-        f"{_figures(report)}{''.join(sections)}"
-        "<footer>Made by convnet-kafka. This file holds everything it shows.</footer></main></body></html>\n"
+        f"{_figures(report)}{''.join(sections)}",
     )
 
 
@@ -101,11 +96,7 @@ def _figures(report: Report) -> str:
         (f"{evaluation.calibration_error():.3f}", "calibration error (ECE)"),
         (f"{1e6 * evaluation.seconds / len(evaluation):,.0f} µs", "a picture, predicting alone"),
     ]
-    return (
-        '<div class="figures">'
-        + "".join(f'<div class="figure"><b>{value}</b><span>{name}</span></div>' for value, name in shown)
-        + "</div>"
-    )
+    return markup.figures(shown)
 
 
 def _curves(card: ModelCard) -> str:

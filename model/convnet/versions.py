@@ -26,7 +26,7 @@ class Verified:
 
 
 def promote(registry: Registry, version: int, *, new_classes: bool = False) -> Aliases:
-    """Make a version stable; a canary of the same version ends with it.
+    """Make a version stable; a canary or shadow of the same version ends with it.
 
     Raises:
         RegistryError: it is not there or damaged.
@@ -38,9 +38,7 @@ def promote(registry: Registry, version: int, *, new_classes: bool = False) -> A
         aliases = registry.aliases()
         if not new_classes:
             _check_classes(registry, aliases, card, "promote it with --new-classes")
-        if aliases.canary == version:
-            aliases = aliases.model_copy(update={"canary": None, "canary_percent": 0})
-        return change(aliases.with_stable(version))
+        return change(aliases.with_stable(version).model_copy(update=_ended_trials(aliases, version)))
 
 
 def start_canary(registry: Registry, version: int, percent: int, *, new_classes: bool = False) -> Aliases:
@@ -61,6 +59,24 @@ def end_canary(registry: Registry) -> Aliases:
     return registry.set_alias("canary", None)
 
 
+def start_shadow(registry: Registry, version: int, *, new_classes: bool = False) -> Aliases:
+    """Let a version predict beside the stable one, compared and never heard. Raises as `promote`."""
+    card = _whole(registry, version)
+    with registry.changing_aliases() as change:
+        registry.resolve(version)
+        aliases = registry.aliases()
+        if aliases.stable == version:
+            raise RegistryError(f"version {version} is stable already; a shadow is another version")
+        if not new_classes:
+            _check_classes(registry, aliases, card, "start it with --new-classes")
+        return change(aliases.model_copy(update={"shadow": version}))
+
+
+def end_shadow(registry: Registry) -> Aliases:
+    """Compare no version with the stable one any more."""
+    return registry.set_alias("shadow", None)
+
+
 def rollback(registry: Registry) -> Aliases:
     """Make the version stable that was stable before; again, the one before that. A version that is damaged or gone is passed over.
 
@@ -73,8 +89,8 @@ def rollback(registry: Registry) -> Aliases:
         for index in range(len(aliases.previous) - 1, -1, -1):
             version = aliases.previous[index]
             if version in present and not verify(registry, version).faults:
-                canary = {"canary": None, "canary_percent": 0} if aliases.canary == version else {}
-                return change(aliases.model_copy(update={"stable": version, "previous": aliases.previous[:index], **canary}))
+                update = {"stable": version, "previous": aliases.previous[:index], **_ended_trials(aliases, version)}
+                return change(aliases.model_copy(update=update))
         raise RegistryError(
             f"no earlier stable version is left in {registry.folder}; name the one you want: convnet-kafka models promote VERSION"
         )
@@ -93,6 +109,12 @@ def verify(registry: Registry, version: int) -> Verified:
         except RegistryError as error:
             faults.append(str(error))
     return Verified(version, tuple(faults))
+
+
+def _ended_trials(aliases: Aliases, stable: int) -> dict[str, int | None]:
+    """What ends when this version becomes stable: it needs no trial any more."""
+    canary: dict[str, int | None] = {"canary": None, "canary_percent": 0} if aliases.canary == stable else {}
+    return canary | ({"shadow": None} if aliases.shadow == stable else {})
 
 
 def _whole(registry: Registry, version: int) -> ModelCard:

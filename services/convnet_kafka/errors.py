@@ -38,6 +38,8 @@ class LocalStackError(ConvnetKafkaError):
 class ServerError(ConvnetKafkaError):
     """The ingest server refused or could not be reached; carries the problem+json `type` slug when there was one."""
 
+    exit_code = 3
+
     def __init__(self, message: str, *, status: int | None = None, slug: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status

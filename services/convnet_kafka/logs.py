@@ -17,12 +17,14 @@ from structlog.typing import Processor
 ACCESS_LOGGER = "convnet_kafka.access"
 # While a broker is away every connection of every client says so several times a second.
 REPEAT_S = 10.0
-_KAFKA_LOGGERS = ("librdkafka", "convnet_kafka.kafka")
+# What aiohttp says of bytes that are no HTTP, of which anybody may send any number.
+_MALFORMED_LOGGER = "aiohttp.server.malformed"
+_REPEATING_LOGGERS = ("librdkafka", "convnet_kafka.kafka", _MALFORMED_LOGGER)
 _NUMBERS = re.compile(r"\d+")
 
 
 class Repeats(logging.Filter):
-    """Lets a warning about Kafka through once in a while, with how many like it were held back; numbers in it make no difference.
+    """Lets a warning of the loggers above through once in a while, with how many like it were held back; numbers in it make no difference.
 
     Args:
         repeat_s: seconds between two that are alike.
@@ -35,7 +37,7 @@ class Repeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this one is told."""
-        if record.levelno < logging.WARNING or not record.name.startswith(_KAFKA_LOGGERS):
+        if record.levelno < logging.WARNING or not record.name.startswith(_REPEATING_LOGGERS):
             return True
         text = record.msg if isinstance(record.msg, dict) else record.getMessage()
         kind = record.name + _NUMBERS.sub("#", str({**text, "timestamp": ""} if isinstance(text, dict) else text))
@@ -49,6 +51,19 @@ class Repeats(logging.Filter):
             record.msg["held_back"] = held
         elif held:
             record.msg, record.args = f"{record.getMessage()} ({held} more like it were held back)", None
+        return True
+
+
+class Malformed(logging.Filter):
+    """Takes the bytes of a broken request out of what aiohttp says of it: they may hold a key or a job id."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mends the record; every one is told."""
+        error = record.exc_info[1] if record.exc_info else None
+        if any(kind.__module__ == "aiohttp.http_exceptions" for kind in type(error).__mro__):
+            record.name, record.levelno, record.levelname = _MALFORMED_LOGGER, logging.WARNING, "WARNING"
+            record.msg, record.args = f"a request was not HTTP and was refused ({type(error).__name__})", None
+            record.exc_info = record.exc_text = None
         return True
 
 
@@ -71,9 +86,11 @@ def configure(level: str = "info", json: bool | None = None) -> None:
     ending: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Not the formatter that is the default where rich is installed: it shows local variables, keys and job ids among them.
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Malformed())
     handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -84,8 +101,8 @@ def configure(level: str = "info", json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    # aiohttp and asyncio tell at info what only they need to know.
-    for name in ("aiohttp", "asyncio"):
+    # aiohttp and asyncio tell at info what only they need to know, and Pillow at debug what stands in the pictures.
+    for name in ("aiohttp", "asyncio", "PIL"):
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

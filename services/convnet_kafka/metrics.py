@@ -58,6 +58,13 @@ class ServerMetrics:
             ["route", "status"],
             registry=registry,
         )
+        self.refused = Counter(
+            "convnet_server_access_refused_total",
+            "Requests refused for who sent them, by reason: unauthenticated (no key, or one that gives no access: somebody guesses, or a "
+            "key has ended), not-allowed (the key is for other calls), rate-limited (the key's rate is used up: is it set right?).",
+            ["reason"],
+            registry=registry,
+        )
         self.images = Counter(
             "convnet_server_images_total",
             "Images by what became of them: accepted (Kafka holds them), refused (final), unknown (Kafka did not acknowledge in time: "
@@ -86,6 +93,24 @@ class ServerMetrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self.assembling = Gauge(
+            "convnet_server_assembling_bytes",
+            "Bytes of images of which only a part has come, and of decoders of compressed bodies. Past CONVNET_SERVER_UPLOAD_MEMORY_MIB "
+            "senders wait: more memory or more replicas, or somebody sends large images very slowly.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.assembly_waits = Counter(
+            "convnet_server_assembly_waits_total",
+            "Times an upload waited because too many images had come in part. Rising: as for convnet_server_assembling_bytes.",
+            registry=registry,
+        )
+        self.spooled = Gauge(
+            "convnet_server_spool_bytes",
+            "Bytes of disk taken for zip archives in progress. Near CONVNET_SERVER_SPOOL_MIB their senders are answered 429.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.classify_calls = Gauge(
             "convnet_server_classify_calls",
             "Calls of classify in progress. Near CONVNET_SERVER_MAX_CLASSIFY callers are answered 503: more replicas.",
@@ -101,24 +126,24 @@ class ServerMetrics:
         )
         self.backlog_drain = Gauge(
             "convnet_server_backlog_drain_seconds",
-            "Seconds until all that waits in a lane is done, at the rate it is done now; -1 when images wait and nobody knows (no classifier "
-            "works, or too little waits to tell). Past CONVNET_SERVER_BULK_DRAIN_LIMIT_S uploads are answered 503.",
+            "Seconds until all that waits in a lane is done, at the rate it is done now; -1 when images wait and nobody knows (no "
+            "classifier works, or too little waits to tell). Past CONVNET_SERVER_BULK_DRAIN_LIMIT_S uploads are answered 503.",
             ["lane"],
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
         self.backlog_oldest = Gauge(
             "convnet_server_backlog_oldest_seconds",
-            "Seconds that the oldest image of a lane has waited, to some 10 %, 0 below 2 s. Past half of the retention uploads are answered "
-            "503 (backlog-too-old): start classifiers.",
+            "Seconds that the oldest image of a lane has waited, to some 10 %, 0 below 2 s. Past half of the retention uploads are "
+            "answered 503 (backlog-too-old): start classifiers.",
             ["lane"],
             multiprocess_mode="livemax",
             registry=registry,
         )
         self.backlog_expired = Gauge(
             "convnet_server_backlog_expired_images",
-            "Images of a lane that retention removed before they were classified, and that no classifier has passed yet: accepted and lost. "
-            "An incident: start classifiers, which count them.",
+            "Images of a lane that retention removed before they were classified, and that no classifier has passed yet: accepted and "
+            "lost. An incident: start classifiers, which count them.",
             ["lane"],
             multiprocess_mode="livemax",
             registry=registry,
@@ -135,6 +160,12 @@ class ServerMetrics:
             "convnet_server_label_readers", "Callers that are reading labels now.", multiprocess_mode="livesum", registry=registry
         )
         self.labels = Counter("convnet_server_labels_sent_total", "Labels given to readers, pages and streams.", registry=registry)
+        self.label_records_skipped = Counter(
+            "convnet_server_label_records_skipped_total",
+            "Times a record of the labels topic was passed over by a reader, because it is not as docs/wire.md says (no JSON object, no "
+            "image id, a newer wire version): the log says where it is. Somebody else writes to the labels topic, or servers are too old.",
+            registry=registry,
+        )
         self.queue_full = Counter(
             "convnet_server_queue_full_total",
             "Times an upload waited because the producer's queue was full: uploads come faster than Kafka takes them.",
@@ -190,7 +221,8 @@ class ClassifierMetrics:
         )
         self.busy = Counter(
             "convnet_classifier_busy_seconds_total",
-            "Seconds of work by step: parse, decode, predict, publish. The sum's rate near 1: this replica is full, add replicas.",
+            "Seconds of work by step: parse, decode, predict, publish, shadow (what a model in the shadow costs). The sum's rate near 1: "
+            "this replica is full, add replicas.",
             ["step"],
             registry=registry,
         )
@@ -205,6 +237,13 @@ class ClassifierMetrics:
             "convnet_classifier_images_expired_total",
             "Images that Kafka's retention removed before they were read: accepted and lost. An incident, each time: more replicas, "
             "longer retention.",
+            ["lane"],
+            registry=registry,
+        )
+        self.alone = Counter(
+            "convnet_classifier_images_alone_total",
+            "Images that were handled one by one, because a classifier died with them in flight. Rising: classifiers die; the log, and the "
+            "dead letters with reason quarantined, say of what.",
             ["lane"],
             registry=registry,
         )
@@ -232,6 +271,36 @@ class ClassifierMetrics:
             registry=registry,
         )
         self.model = Gauge("convnet_classifier_model_version", "Version of the model in use, 0 for none.", registry=registry)
+        self.trial = Gauge(
+            "convnet_classifier_trial_version",
+            "Version in use by role, canary or shadow, 0 for none. 0 while the alias is set: it failed, look at the log.",
+            ["role"],
+            registry=registry,
+        )
+        self.load_failures = Counter(
+            "convnet_classifier_model_load_failures_total",
+            "Versions that could not be loaded, by role: stable (the old one goes on), canary or shadow (stable answers). The log says why: "
+            "mend the files or set the alias to another version.",
+            ["role"],
+            registry=registry,
+        )
+        self.canary_failures = Counter(
+            "convnet_classifier_canary_failures_total",
+            "Images that the canary failed on and stable answered in its place. Any at all: end the canary and look at its version.",
+            registry=registry,
+        )
+        self.shadow_images = Counter(
+            "convnet_classifier_shadow_images_total",
+            "Images that stable answered and the shadow predicted too, by agreement: same or other class, or failed. What share is the same "
+            "says how much a promotion would change.",
+            ["agreement"],
+            registry=registry,
+        )
+        self.cancelled_jobs = Gauge(
+            "convnet_classifier_cancelled_jobs",
+            "Cancelled jobs that are remembered until their life is over; at most 50,000, the oldest are forgotten first.",
+            registry=registry,
+        )
         self.partitions = Gauge("convnet_classifier_partitions", "Partitions assigned to this replica.", ["lane"], registry=registry)
         self.in_flight = Gauge(
             "convnet_classifier_batches_in_flight", "Batches whose results Kafka has not acknowledged yet.", ["lane"], registry=registry

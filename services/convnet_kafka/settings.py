@@ -89,12 +89,26 @@ class ServerSettings(BaseSettings):
         default_factory=list, validate_default=False
     )
     """One or two files, comma separated, with the secret that signs job ids (32 bytes or more). The first signs, all are accepted."""
+    keys_file: Path | None = None
+    """File with the API keys (`convnet-kafka keys`), read again when it changes; without it nobody is asked for a key."""
+    insecure: bool = False
+    """Listen on addresses that other machines reach without asking for keys."""
+    access_log: bool = False
+    """Log every request at info: route, status, seconds, bytes, images, key and tenant by name."""
+    log_names: bool = False
+    """Add the random part of the job's id, and the name of a single image, to the access log."""
     max_request_bytes: Annotated[int, Field(ge=MIB)] = 1024 * MIB
     """Largest body of one upload."""
     max_request_images: Annotated[int, Field(ge=1)] = 100_000
     """Most images in one upload."""
     max_uploads: Annotated[int, Field(ge=1)] = 64
     """Uploads in progress at once in one process; one more is answered 429."""
+    upload_memory_mib: Annotated[int, Field(ge=1)] = 128
+    """Memory in MiB for images of which only a part has come, in one process; beyond it their senders wait, one image at a time goes on."""
+    spool_mib: Annotated[int, Field(ge=1)] = 1024
+    """Disk in MiB for zip archives in one process, which lie there until they are read (256 MiB each at most); one more is answered 429."""
+    spool_folder: Path | None = None
+    """Where they lie; the system's folder for temporary files when not set."""
     max_classify: Annotated[int, Field(ge=1)] = 256
     """Calls of `POST /v1/classify` in progress at once in one process; one more is answered 503 (`fast-lane-busy`)."""
     bulk_drain_limit_s: Annotated[float, Field(ge=0)] = 86_400.0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
+from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import group_options, reader_options
-from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents, PartitionReader
+from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents, Start
+from convnet_kafka.kafka.reader import PartitionReader
 from convnet_kafka.local.broker import LocalBroker
 from support.topics import committed, delete_before, kafka_settings, make_topic, put
 from support.waiting import until
@@ -24,6 +26,7 @@ class Member:
     """A group consumer and what it was told."""
 
     assigned: list[frozenset[int]] = field(default_factory=list)
+    starts: dict[int, Start | None] = field(default_factory=dict)
     revoked: list[frozenset[int]] = field(default_factory=list)
     lost: list[frozenset[int]] = field(default_factory=list)
     expired: list[tuple[int, int]] = field(default_factory=list)
@@ -33,8 +36,12 @@ class Member:
     consumer: GroupConsumer = field(init=False)
 
     def join(self, options: dict[str, object], topic: str) -> None:
-        self.consumer = GroupConsumer(options, topic, GroupEvents(self.assigned.append, self.revoke, self.lose, self.expire))
+        self.consumer = GroupConsumer(options, topic, GroupEvents(self.assign, self.revoke, self.lose, self.expire))
         self.consumer.start()
+
+    def assign(self, starts: Mapping[int, Start | None]) -> None:
+        self.assigned.append(frozenset(starts))
+        self.starts |= starts
 
     def revoke(self, partitions: frozenset[int]) -> None:
         self.revoked.append(partitions)
@@ -253,3 +260,43 @@ def test_a_reader_whose_offset_is_gone_reads_from_what_is_left(broker: LocalBrok
     until(lambda: found.extend(message.value() for message in partition.read(100, 0.1)) or found)
     assert found == [b"3"]
     partition.close()
+
+
+@pytest.mark.parametrize("protocol", ["consumer"], indirect=True)
+def test_one_that_is_busy_with_what_it_has_stays_in_the_group_by_attending_and_misses_nothing(group: Callable[..., Group]) -> None:
+    one = group(values=600)
+    member = one.join(**{"max.poll.interval.ms": 1500})
+    member.poll_until(lambda: member.read)
+    begun = len(member.read)
+    deadline = time.monotonic() + 4.5
+    while time.monotonic() < deadline:
+        member.consumer.attend()
+    assert member.lost == []
+    assert len(member.read) == begun
+    member.poll_until(lambda: len(member.read) >= 600)
+    assert member.read == [(0, offset) for offset in range(600)]
+    assert (member.lost, member.revoked) == ([], [])
+
+
+@pytest.mark.parametrize("protocol", ["consumer"], indirect=True)
+def test_a_consumer_that_can_do_nothing_any_more_says_so(group: Callable[..., Group]) -> None:
+    """KIP-848 refuses a static member while another one of its name is there, for good."""
+    one = group(values=3)
+    first = one.join(**{"group.instance.id": "same"})
+    first.poll_until(lambda: first.assigned)
+    second = one.join(**{"group.instance.id": "same"})
+    with pytest.raises(KafkaUnavailable, match="cannot go on"):
+        second.poll_until(lambda: False)
+
+
+def test_what_is_read_again_may_be_committed(broker: LocalBroker, group: Callable[..., Group]) -> None:
+    one = group(partitions=2, values=5)
+    member = one.join()
+    member.poll_until(lambda: len(member.read) == 10)
+    member.consumer.rewind({0: 3, 1: 4})
+    member.poll_until(lambda: len(member.read) == 13)
+    assert sorted(member.read[10:]) == [(0, 3), (0, 4), (1, 4)]
+    member.consumer.done({0: 5})
+    assert member.consumer.commit(wait=True)
+    assert committed(broker.bootstrap_servers, one.name, one.topic) == 5
+    assert (member.lost, member.expired) == ([], [])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from convnet_kafka.kafka.connection import group_options
-from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
+from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents, Start
 from convnet_kafka.local.broker import LocalBroker
 from support.memory_kafka import MemoryConsumer, MemoryTopic
 from support.topics import committed, kafka_settings, make_topic, put
@@ -25,6 +25,7 @@ class World:
         self._memory = MemoryTopic()
         self._group = f"group-{uuid.uuid4().hex[:8]}"
         self.told: list[tuple[str, frozenset[int]]] = []
+        self.starts: list[Start | None] = []
         self._consumers: list[AnyConsumer] = []
         if broker:
             self._topic = make_topic(self._servers)
@@ -35,7 +36,7 @@ class World:
 
     def join(self) -> AnyConsumer:
         events = GroupEvents(
-            lambda partitions: self.told.append(("assigned", partitions)),
+            self._assigned,
             lambda partitions: self.told.append(("revoked", partitions)),
             lambda partitions: self.told.append(("lost", partitions)),
             lambda partition, images: None,
@@ -49,6 +50,10 @@ class World:
         consumer.start()
         self._consumers.append(consumer)
         return consumer
+
+    def _assigned(self, starts: Mapping[int, Start | None]) -> None:
+        self.told.append(("assigned", frozenset(starts)))
+        self.starts.append(starts.get(0))
 
     def read(self, consumer: AnyConsumer, count: int, at_once: int = 100) -> list[int | None]:
         offsets: list[int | None] = []
@@ -112,3 +117,53 @@ def test_what_is_done_of_a_partition_that_is_gone_is_passed_over(world: Callable
     first.done({5: 7})
     first.commit(wait=True)
     assert here.committed() < 0
+
+
+def test_it_says_where_a_partition_stands_when_it_comes(world: Callable[[], World]) -> None:
+    here = world()
+    consumer = here.join()
+    here.read(consumer, 10)
+    assert here.starts[0] is not None
+    assert (here.starts[0].committed < 0, here.starts[0].metadata, here.starts[0].end) == (True, "", 10)
+
+
+def test_a_text_goes_with_every_commit_until_it_is_changed_and_the_next_owner_gets_it(world: Callable[[], World]) -> None:
+    here = world()
+    first = here.join()
+    here.read(first, 10)
+    first.annotate(0, 2, "begun")
+    assert first.commit(wait=True)
+    first.done({0: 5})
+    assert first.commit(wait=True)
+    first.close()
+    second = here.join()
+    here.read(second, 5)
+    assert here.starts[1] == Start(5, "begun", 10)
+    second.annotate(0, 5, "")
+    assert second.commit(wait=True)
+    assert here.committed() == 5
+    second.close()
+    here.read(here.join(), 5)
+    assert here.starts[2] == Start(5, "", 10)
+
+
+def test_a_text_at_an_older_offset_does_not_take_the_commit_back(world: Callable[[], World]) -> None:
+    here = world()
+    consumer = here.join()
+    here.read(consumer, 10)
+    consumer.done({0: 8})
+    consumer.annotate(0, 3, "begun")
+    assert consumer.commit(wait=True)
+    assert here.committed() == 8
+
+
+def test_it_reads_again_from_where_it_is_told_and_nothing_is_lost_while_it_only_attends(world: Callable[[], World]) -> None:
+    here = world()
+    consumer = here.join()
+    here.read(consumer, 10)
+    consumer.rewind({0: 4})
+    assert here.read(consumer, 6) == [4, 5, 6, 7, 8, 9]
+    consumer.rewind({0: 6})
+    for _ in range(100):
+        consumer.attend()
+    assert here.read(consumer, 4) == [6, 7, 8, 9]

@@ -16,7 +16,7 @@ async def test_one_image_is_answered_with_its_label(http: aiohttp.ClientSession,
     assert (answer["missing"], answer["problems"]) == ([], [])
     (label,) = answer["labels"]
     assert (label["name"], label["label"], label["lane"]) == ("x.png", "seven", "fast")
-    assert (await call(http, "GET", f"/v1/jobs/{answer['job']}/labels", 200))["labels"] == [label]
+    assert (await call(http, "GET", f"/v1/jobs/{answer['job']}/labels", 200, params={"wait": "20"}))["labels"] == [label]
 
 
 async def test_a_few_images_are_answered_together_and_what_is_no_picture_is_named(

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -143,3 +144,45 @@ async def test_a_server_that_leaves_finishes_what_has_begun_and_sends_readers_el
     assert (await uploading)["accepted"] == 100
     await asyncio.to_thread(server.join, 10)
     assert server.error is None
+
+
+async def test_a_server_ends_in_time_although_kafka_is_away(make_broker: Callable[..., LocalBroker], tmp_path: Path) -> None:
+    broker = make_broker()
+    broker.start()
+    # Kafka is given a minute to acknowledge: an end that waited for it would take longer than the four seconds it is given.
+    settings = config(tmp_path, broker.bootstrap_servers, "away", delivery_timeout_s=60.0, shutdown_timeout_s=4.0)
+    with RunningServer(settings) as server:
+        async with aiohttp.ClientSession(server.url) as http:
+            await until_ready(http)
+            job = await open_job(http)
+            assert (await upload(http, job, {"a.png": png("a")}))["accepted"] == 1
+            reading = asyncio.create_task(stream(http, job))
+            broker.kill()
+            uploading = asyncio.create_task(upload(http, job, {"b.png": png("b")}))
+
+            async def begun() -> bool:
+                async with http.get("/metrics") as metrics:
+                    text = await metrics.text()
+                return "convnet_server_uploads 1.0" in text and "convnet_server_label_readers 1.0" in text
+
+            await until(begun)
+            started = time.monotonic()
+            server.ask_to_stop(hurry=True)
+            assert await reading == ([], {"end": "reconnect", "cursor": None, "total": None})
+            # Its image may be stored or not: the caller is told so, or finds the connection cut, which says the same.
+            with suppress(aiohttp.ClientError):
+                assert (await uploading)["unknown"] == 1
+            await asyncio.to_thread(server.join, 60)
+            assert time.monotonic() - started < 20
+            assert server.error is None
+
+
+async def test_a_server_that_never_saw_kafka_ends_in_time(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with RunningServer(config(tmp_path, f"127.0.0.1:{port}", "never", shutdown_timeout_s=4.0)) as server:
+        async with aiohttp.ClientSession(server.url) as http:
+            assert (await ready(http))[0] == 503
+        started = time.monotonic()
+        server.ask_to_stop(hurry=True)
+        await asyncio.to_thread(server.join, 60)
+        assert time.monotonic() - started < 20

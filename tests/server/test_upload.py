@@ -200,8 +200,8 @@ async def test_a_waiting_sender_with_a_forged_job_is_told_before_it_sends(http: 
     assert answer.startswith(b"HTTP/1.1 404")
 
 
-async def test_one_upload_too_many_is_told_before_it_sends_and_probes_still_answer(http: aiohttp.ClientSession) -> None:
-    job = await open_job(http)
+async def test_one_upload_too_many_is_told_before_it_sends_and_probes_still_answer(one: aiohttp.ClientSession) -> None:
+    job = await open_job(one)
     go_on = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -209,23 +209,23 @@ async def test_one_upload_too_many_is_told_before_it_sends_and_probes_still_answ
         await go_on.wait()
         yield tar({"a.png": png("a")})[600:]
 
-    uploads = [asyncio.create_task(call(http, "POST", f"{job}/images", 202, data=endless(), headers=TAR)) for _ in range(2)]
+    uploads = [asyncio.create_task(call(one, "POST", f"{job}/images", 202, data=endless(), headers=TAR)) for _ in range(2)]
     async with asyncio.timeout(10):
         while True:
-            async with http.get("/metrics") as metrics:
+            async with one.get("/metrics") as metrics:
                 if "convnet_server_uploads 2.0" in await metrics.text():
                     break
-    answer = await call(http, "POST", f"{job}/images", 429, data=tar({"b.png": png("b")}), headers=TAR)
+    answer = await call(one, "POST", f"{job}/images", 429, data=tar({"b.png": png("b")}), headers=TAR)
     assert answer["type"] == "/problems/too-many-uploads"
     early = await raw(
-        http, f"POST {job}/images HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+        one, f"POST {job}/images HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
     )
     assert early.startswith(b"HTTP/1.1 429")
-    async with http.get("/healthz") as health:
+    async with one.get("/healthz") as health:
         assert health.status == 200
     go_on.set()
     assert [one["accepted"] for one in await asyncio.gather(*uploads)] == [1, 1]
-    assert (await upload(http, job, {"b.png": png("b")}))["accepted"] == 1
+    assert (await upload(one, job, {"b.png": png("b")}))["accepted"] == 1
 
 
 async def test_an_accepted_image_is_in_the_topic_the_moment_it_is_answered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 from convnet.errors import ModelError
 from convnet.images import DecodeLimits, ImageSpec
+from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
@@ -49,10 +51,12 @@ class FakePredictor:
         self.max_batch = 8
         self.broken = False
         self.batches: list[int] = []
+        self.on_predict: Callable[[list[int]], None] = lambda _: None
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         self.batches.append(len(images))
         shades = images[:, 0, 0, 0]
+        self.on_predict(shades.tolist())
         if self.broken or (shades == POISON).any():
             raise ModelError("cannot")
         answers = np.zeros((len(images), 26), np.float32)
@@ -77,18 +81,20 @@ class Rig:
     lanes: dict[Lane, LaneReader] = field(default_factory=dict)
     pipeline: Pipeline = field(init=False)
     handoff: Handoff = field(init=False)
+    on_consumer: Callable[[MemoryConsumer], None] = lambda _: None
     error: Exception | None = None
     finished: bool | None = None
     kept: KeptBytes = field(default_factory=lambda: KeptBytes(0.1))
     revoke_timeout_s: float = 5.0
     drain_timeout_s: float = 5.0
-    _maker: ResultMaker | None = None
+    cancelled: set[str] = field(default_factory=set)
+    _answers: Answers | None = None
     _thread: threading.Thread | None = None
 
-    def current(self) -> ResultMaker | None:
-        if self._maker is None or self._maker.predictor is not self.predictor:
-            self._maker = ResultMaker(self.predictor, DecodeLimits())
-        return self._maker
+    def current(self) -> Answers | None:
+        if self._answers is None or self._answers.stable.predictor is not self.predictor:
+            self._answers = Answers(ResultMaker(self.predictor, DecodeLimits()), self.cancelled, metrics=self.metrics)
+        return self._answers
 
     def submit(self, content: bytes, name: str = "a.png", lane: Lane = Lane.BULK, partition: int = 0, **changed: bytes | None) -> str:
         """Put an image on a lane; `changed` replaces or removes headers. Returns its id."""
@@ -114,15 +120,14 @@ class Rig:
                 commit_interval_s=0.02,
                 revoke_timeout_s=self.revoke_timeout_s,
                 on_expired=self.metrics.expired.labels(lane.value).inc,
+                on_alone=self.metrics.alone.labels(lane.value).inc,
             )
         self.pipeline = Pipeline(
             lanes=self.lanes,
             producers=self.producers,  # type: ignore[arg-type]
             handoff=self.handoff,
             model=self,
-            publisher=Publisher(
-                Topology("t"), DeadLetters("t.images.dlq", self.kept), lambda partition: partition < 6, self.metrics
-            ),
+            publisher=Publisher(Topology("t"), DeadLetters("t.images.dlq", self.kept), lambda partition: partition < 6, self.metrics),
             metrics=self.metrics,
             stop=self.stop.is_set,
             beat=lambda: None,
@@ -132,6 +137,17 @@ class Rig:
             reader.start()
         self._thread = threading.Thread(target=self._run, name="loop")
         self._thread.start()
+
+    def die(self) -> None:
+        """As kill -9 ends it, for all that anybody else can tell: nothing of it reaches Kafka any more."""
+        for consumer in self.consumers.values():
+            consumer.dead = True
+        for producer in self.producers.values():
+            producer.dead = True
+
+    @property
+    def dead(self) -> bool:
+        return any(consumer.dead for consumer in self.consumers.values())
 
     def end(self) -> None:
         """As SIGTERM ends it; idempotent."""
@@ -166,6 +182,7 @@ class Rig:
 
     def _consumer(self, lane: Lane, events: GroupEvents) -> MemoryConsumer:
         self.consumers[lane] = MemoryConsumer(self.topics[lane], events)
+        self.on_consumer(self.consumers[lane])
         return self.consumers[lane]
 
     def _run(self) -> None:

@@ -1,6 +1,7 @@
 """A classifier in a few lines of plain confluent-kafka, written from docs/wire.md and not from our code: what it understands, anyone can.
 
 A picture that holds `broken` gets an error. One that holds `hold` waits until `release` is called. Every label is told twice.
+What was read is committed for the groups of the classifiers, by which servers know what waits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 
 class FakeClassifier:
@@ -43,6 +44,10 @@ class FakeClassifier:
         """Hold again."""
         self._released.clear()
 
+    def result(self, content: bytes) -> dict[str, Any]:
+        """What a picture gets: a label, or an error."""
+        return {"error": "undecodable", "detail": "it is broken"} if b"broken" in content else {"label": "seven", "confidence": 0.75}
+
     def _run(self) -> None:
         consumer = Consumer(
             {
@@ -55,6 +60,12 @@ class FakeClassifier:
         )
         consumer.subscribe([f"{self._prefix}.images", f"{self._prefix}.images.fast"])
         producer = Producer({"bootstrap.servers": self._servers, "linger.ms": 0})
+        committers = {
+            f"{self._prefix}.images{suffix}": Consumer(
+                {"bootstrap.servers": self._servers, "group.id": f"{self._prefix}.classifiers.{lane}"}
+            )
+            for suffix, lane in (("", "bulk"), (".fast", "fast"))
+        }
         held: list[Message] = []
         while not self._end.is_set():
             messages = [message for message in consumer.consume(500, 0.02) if message.error() is None]
@@ -68,14 +79,19 @@ class FakeClassifier:
             for message in ready:
                 self._answer(producer, message)
             producer.poll(0)
+            for topic, ends in _ends(messages).items():
+                committers[topic].commit(offsets=[TopicPartition(topic, *end) for end in ends.items()], asynchronous=True)
         producer.flush(5)
+        for committer in committers.values():
+            committer.close()
         consumer.close()
 
     def _answer(self, producer: Producer, message: Message) -> None:
         given: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]
-        failed = b"broken" in (message.value() or b"")
+        result = self.result(message.value() or b"")
+        failed = "error" in result
         label: dict[str, Any] = {"image": given["image"].decode(), "name": given["name"].decode(), "revision": 0}
-        label |= {"error": "undecodable", "detail": "it is broken"} if failed else {"label": "seven", "confidence": 0.75}
+        label |= result
         label |= {
             "model": None if failed else 3,
             "lane": "fast" if (message.topic() or "").endswith(".fast") else "bulk",
@@ -87,3 +103,11 @@ class FakeClassifier:
             headers.append(("kind", b"failed"))
         for _ in range(2):
             producer.produce(f"{self._prefix}.labels", json.dumps(label).encode(), partition=int(given["reply-partition"]), headers=headers)
+
+
+def _ends(messages: list[Message]) -> dict[str, dict[int, int]]:
+    """After the last record of each topic and partition."""
+    ends: dict[str, dict[int, int]] = {}
+    for message in messages:
+        ends.setdefault(message.topic() or "", {})[message.partition() or 0] = (message.offset() or 0) + 1
+    return ends

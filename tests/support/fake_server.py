@@ -25,6 +25,7 @@ class FakeJob:
     images: dict[str, str] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
     closes: list[int] = field(default_factory=list)
+    cancelled: bool = False
 
     @property
     def total(self) -> int | None:
@@ -55,6 +56,21 @@ class Upload:
     store_unknown: bool = False
 
 
+@dataclass
+class Fast:
+    """How one request of the fast lane is treated; the default is well.
+
+    Attributes:
+        status: answer this at once.
+        missing: of these names say that their label has not come; it comes with the job's stream.
+        unknown: of these names say that nobody knows, and store nothing.
+    """
+
+    status: int = 0
+    missing: Callable[[str], bool] = lambda name: False
+    unknown: Callable[[str], bool] = lambda name: False
+
+
 PLAN = web.RequestKey("plan", Upload)
 
 
@@ -67,6 +83,9 @@ class FakeServer:
         # What the next streams do: bytes after which the connection breaks, or "reconnect", or a text to send first.
         self.streams: deque[int | str] = deque()
         self.every_upload: Upload | None = None
+        self.fast: deque[Fast] = deque()
+        # As a server that is older than the filters.
+        self.knows_filters = True
         self.opening: deque[web.Response] = deque()
         self.requests: Counter[str] = Counter()
         self.cursors: list[str | None] = []
@@ -151,6 +170,8 @@ class FakeServer:
                 web.post("/v1/jobs/{job}/images", self._images, expect_handler=self._expect),
                 web.post("/v1/jobs/{job}/close", self._close),
                 web.get("/v1/jobs/{job}", self._status),
+                web.delete("/v1/jobs/{job}", self._cancel),
+                web.post("/v1/classify", self._classify),
                 web.get("/v1/jobs/{job}/labels", self._labels),
             ]
         )
@@ -216,6 +237,8 @@ class FakeServer:
         self.requests["upload"] += 1
         job, plan = self._find(request), request.get(PLAN) or Upload()
         body = await request.read()
+        if job.cancelled:
+            return problem(409, "job-cancelled", "this job has been cancelled")
         members = list(untar(body))
         if plan.cut is not None:
             for name, content in members[: round(len(members) * plan.cut)]:
@@ -263,13 +286,50 @@ class FakeServer:
         self._notify()
         return web.json_response(self._status_of(job))
 
+    async def _cancel(self, request: web.Request) -> web.Response:
+        self.requests["cancel"] += 1
+        job = self._find(request)
+        job.cancelled = True
+        done = {line["image"] for line in job.lines}
+        for image, name in job.images.items():
+            if image not in done:
+                line = {"image": image, "name": name, "revision": 0, "error": "cancelled", "detail": "its job was cancelled", "model": None}
+                self.add_line(job, line)
+        self._notify()
+        return web.json_response(self._status_of(job))
+
+    async def _classify(self, request: web.Request) -> web.Response:
+        self.requests["classify"] += 1
+        plan = self.fast.popleft() if self.fast else Fast()
+        if plan.status:
+            return problem(plan.status, "too-many-uploads", "not now", {"Retry-After": "1"})
+        token = f"job-{len(self.jobs) + 1}"
+        job = self.jobs[token] = FakeJob()
+        problems, missing = [], []
+        for name, content in untar(await request.read()):
+            self.members[name] += 1
+            code = self.refuse(name, content)
+            if code:
+                problems.append({"name": name, "status": "refused", "code": code, "detail": "not a picture"})
+            elif plan.unknown(name):
+                problems.append({"name": name, "status": "unknown", "code": "not-acknowledged", "detail": "send it again"})
+            elif plan.missing(name):
+                missing.append(name)
+            else:
+                self._store(job, name, content)
+        lines = list(job.lines)
+        for name in missing:
+            self._store(job, name, b"later" + name.encode())
+        answer = {"job": token, "labels": lines, "missing": missing, "problems": problems}
+        return web.json_response(answer, status=202 if missing else 200)
+
     async def _status(self, request: web.Request) -> web.Response:
         return web.json_response(self._status_of(self._find(request)))
 
     def _status_of(self, job: FakeJob) -> dict[str, Any]:
         failed = sum("error" in line for line in job.lines)
         return {
-            "state": "open" if job.total is None else "closed",
+            "state": "cancelled" if job.cancelled else "open" if job.total is None else "closed",
             "total": job.total,
             "labelled": len(job.lines) - failed,
             "failed": failed,
@@ -285,7 +345,10 @@ class FakeServer:
         if "ndjson" not in request.headers.get("Accept", ""):
             limit = min(int(request.query["limit"]), 3)
             lines = job.lines[at : at + limit]
-            return web.json_response({"labels": lines, "cursor": str(at + len(lines)), "total": job.total, "complete": job.complete})
+            cursor = str(at + len(lines))
+            return web.json_response(
+                {"labels": self._filtered(request, lines), "cursor": cursor, "total": job.total, "complete": job.complete and not lines}
+            )
         self.requests["stream"] += 1
         self.cursors.append(cursor)
         fault = self.streams.popleft() if self.streams else None
@@ -300,7 +363,7 @@ class FakeServer:
                 await response.write(orjson.dumps({"end": "reconnect", "cursor": str(at), "total": None}) + b"\n")
                 return response
             changed = self._changed
-            data = b"".join(orjson.dumps(line) + b"\n" for line in job.lines[at:])
+            data = b"".join(orjson.dumps(line) + b"\n" for line in self._filtered(request, job.lines[at:]))
             at = len(job.lines)
             if job.complete:
                 data += orjson.dumps({"end": "complete", "cursor": str(at), "total": job.total}) + b"\n"
@@ -315,6 +378,16 @@ class FakeServer:
             if job.complete:
                 return response
             await changed.wait()
+
+    def _filtered(self, request: web.Request, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not self.knows_filters:
+            return lines
+        failed, below = request.query.get("failed"), request.query.get("below")
+        if failed is not None:
+            lines = [line for line in lines if ("error" in line) is (failed == "true")]
+        if below is not None:
+            lines = [line for line in lines if line.get("confidence", 1) < float(below)]
+        return lines
 
 
 def problem(status: int, slug: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:

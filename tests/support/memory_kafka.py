@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 
-from convnet_kafka.kafka.consumer import GroupEvents
+from convnet_kafka.kafka.consumer import GroupEvents, Start
 from convnet_kafka.kafka.producer import Delivery
 
 Headers = list[tuple[str, bytes]]
@@ -53,6 +53,7 @@ class MemoryTopic:
     def __init__(self, partitions: int = 1) -> None:
         self.records: dict[int, list[Record]] = {partition: [] for partition in range(partitions)}
         self.committed: dict[int, int] = {}
+        self.notes: dict[int, str] = {}
         self.changed = threading.Condition()
 
     def put(self, payload: bytes, headers: Headers | None = None, partition: int = 0) -> None:
@@ -70,7 +71,15 @@ class MemoryConsumer:
         self._events = events
         self._positions: dict[int, int] = {}
         self._done: dict[int, int] = {}
+        self._texts: dict[int, str] = {}
         self._thread: int | None = None
+        # Set by a test: Kafka takes no commits.
+        self.refuses = False
+        self.on_commit: Callable[[], None] = lambda: None
+        self.noted = 0
+        self.rewinds = 0
+        # Set by a test: the process is gone, nothing of it reaches Kafka any more.
+        self.dead = False
         self.calls: list[Callable[[], None]] = []
         self.closed = threading.Event()
 
@@ -100,19 +109,46 @@ class MemoryConsumer:
             if partition in self._positions:
                 self._done[partition] = max(offset, self._done.get(partition, -1))
 
-    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> None:
+    def annotate(self, partition: int, offset: int, text: str) -> None:
+        if partition in self._positions:
+            self.done({partition: offset})
+            self._texts[partition] = text
+            self.noted += bool(text)
+
+    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> bool:
         self._check_thread()
+        self.on_commit()
+        if self.refuses or self.dead:
+            return False
         for partition, offset in self._done.items():
             if partitions is None or partition in partitions:
                 self._topic.committed[partition] = offset
+                self._topic.notes[partition] = self._texts.get(partition, "")
+        return True
+
+    def rewind(self, positions: Mapping[int, int]) -> None:
+        self._check_thread()
+        self.rewinds += 1
+        self._positions |= {partition: offset for partition, offset in positions.items() if partition in self._positions}
+
+    def attend(self) -> None:
+        self._check_thread()
+        while self.calls:
+            self.calls.pop(0)()
 
     def close(self) -> None:
         self.revoke(self.assigned)
         self.closed.set()
 
     def assign(self, partitions: frozenset[int]) -> None:
-        self._positions |= {partition: self._topic.committed.get(partition, 0) for partition in partitions}
-        self._events.on_assigned(partitions)
+        committed = {partition: self._topic.committed.get(partition, -1) for partition in partitions}
+        self._positions |= {partition: max(offset, 0) for partition, offset in committed.items()}
+        self._events.on_assigned(
+            {
+                partition: Start(offset, self._topic.notes.get(partition, ""), len(self._topic.records[partition]))
+                for partition, offset in committed.items()
+            }
+        )
 
     def revoke(self, partitions: frozenset[int]) -> None:
         self._events.on_revoked(partitions)
@@ -127,6 +163,7 @@ class MemoryConsumer:
         for partition in partitions:
             self._positions.pop(partition, None)
             self._done.pop(partition, None)
+            self._texts.pop(partition, None)
 
     def _take(self, max_messages: int) -> list[Record]:
         found: list[Record] = []
@@ -159,6 +196,8 @@ class MemoryProducer:
         self.stored: list[Sent] = []
         self.capacity = 10_000
         self.silent = False
+        # Set by a test: the process is gone; it is answered, and nothing of it reaches Kafka.
+        self.dead = False
         self.refuse: Callable[[Sent], int | None] = lambda _: None
 
     def delivery(self, on_done: Callable[[], None]) -> Delivery:
@@ -171,13 +210,17 @@ class MemoryProducer:
             raise BufferError
         self.waiting.append(Sent(topic, value, dict(headers), partition, key, on_delivery))
 
+    def flush(self, timeout_s: float) -> int:
+        self.poll()
+        return len(self.waiting)
+
     def poll(self, timeout_s: float = 0.0) -> None:
         if self.silent:
             return
         answered, self.waiting = self.waiting, []
         for sent in answered:
             code = self.refuse(sent)
-            if code is None:
+            if code is None and not self.dead:
                 self.stored.append(sent)
             sent.on_delivery(KafkaError(code) if code is not None else None, None)
 

@@ -1,4 +1,4 @@
-"""A partition in memory that behaves like Kafka's for one reader: the stand-in for `kafka.consumer.PartitionReader`."""
+"""A partition in memory that behaves like Kafka's for one reader: the stand-in for `kafka.reader.PartitionReader`."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class PlainClient:
 
     def __init__(self, bootstrap_servers: str, prefix: str) -> None:
         self._servers = bootstrap_servers
-        self._prefix = prefix
+        self.prefix = prefix
         self.job = secrets.token_hex(16)
         self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 2, "message.timeout.ms": 120_000})
         self._consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "plain", "enable.auto.commit": False})
@@ -103,12 +103,12 @@ class PlainClient:
         self.records: Counter[str] = Counter()
         self.labels: dict[str, LabelRecord] = {}
 
-    def submit(self, name: str, content: bytes, lane: str = "images", **changed: bytes) -> str:
-        """Hand an image to the producer; returns its id."""
+    def submit(self, name: str, content: bytes, lane: str = "images", partition: int = -1, **changed: bytes) -> str:
+        """Hand an image to the producer, for a partition or any; returns its id."""
         identity = image_id(self.job, name, content)
         base = image_base_headers(job=self.job, reply_partition=1, tenant="default", traceparent=None, submitted_at_ms=now_ms())
         headers = dict(image_headers(base, image=identity, name=name, content_type="image/png")) | changed
-        self._producer.produce(f"{self._prefix}.{lane}", content, headers=headers)
+        self._producer.produce(f"{self.prefix}.{lane}", content, headers=headers, partition=partition)
         self._producer.poll(0)
         self.names[identity] = name
         return identity
@@ -119,7 +119,7 @@ class PlainClient:
     def read(self) -> None:
         """Take in the results that are there."""
         if not self._reading:
-            self._consumer.assign([TopicPartition(f"{self._prefix}.labels", 1, OFFSET_BEGINNING)])
+            self._consumer.assign([TopicPartition(f"{self.prefix}.labels", 1, OFFSET_BEGINNING)])
             self._reading = True
         for message in self._consumer.consume(1000, 0.05):
             if message.error() is None and ReplyHeaders.parse(message.headers()).job == self.job:
@@ -136,7 +136,7 @@ class PlainClient:
 
     def dead_letters(self, count: int) -> list[Message]:
         """All dead letters of the release, at least so many."""
-        topic = f"{self._prefix}.images.dlq"
+        topic = f"{self.prefix}.images.dlq"
         partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
         consumer = Consumer({"bootstrap.servers": self._servers, "group.id": "plain", "enable.auto.commit": False})
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])

@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 STEP_S = 0.01
 # A probe that takes longer than this counts as no answer; the next one is made at once.
@@ -26,6 +26,15 @@ def until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = 
 async def until_async(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
     """The same on an event loop, which goes on meanwhile."""
     await asyncio.to_thread(until, condition, timeout_s, what)
+
+
+async def until_true(condition: Callable[[], Awaitable[object]], timeout_s: float = 60.0) -> None:
+    """Return once a condition that must be asked for over the network holds."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(STEP_S)
 
 
 def until_ready(url: str, timeout_s: float = 90.0) -> None:

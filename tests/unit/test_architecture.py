@@ -18,14 +18,16 @@ MODEL = ROOT / "model"
 SERVICES = ROOT / "services"
 
 # What knows nothing of HTTP, of processes, or of the model; everything above may use it.
-FOUNDATION = {"deadletters", "errors", "garbage", "logs", "messages", "metrics", "settings", "topology", "kafka"}
+FOUNDATION = {"apikeys", "control", "deadletters", "errors", "garbage", "logs", "messages", "metrics", "settings", "topology", "kafka"}
 # Each part of convnet_kafka and what of convnet_kafka it may import. `cli` is the top: it may import everything.
 ARROWS = {
+    "apikeys": {"errors"},
     "errors": set(),
     "garbage": set(),
     "logs": set(),
     "metrics": set(),
     "messages": {"errors"},
+    "control": {"errors", "messages"},
     "deadletters": {"errors", "messages"},
     "settings": {"errors"},
     "kafka": {"errors", "messages", "settings"},
@@ -43,6 +45,7 @@ USES_MODEL = (
     "cli/demo.py",
     "cli/evaluate.py",
     "cli/models.py",
+    "cli/picturereport.py",
     "cli/predict.py",
     "cli/progress.py",
     "cli/train.py",

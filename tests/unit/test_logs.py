@@ -1,12 +1,16 @@
-"""Repeated warnings are held back and counted; everything else is told."""
+"""Repeated warnings are held back and counted, secrets of strangers and of ours are left out; everything else is told."""
 
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
+import structlog
+from aiohttp.http_exceptions import BadStatusLine
 
-from convnet_kafka.logs import Repeats
+from convnet_kafka import logs
+from convnet_kafka.logs import Malformed, Repeats
 
 
 def record(message: object, level: int = logging.WARNING, name: str = "librdkafka") -> logging.LogRecord:
@@ -42,3 +46,47 @@ def test_other_loggers_and_milder_levels_are_never_held_back() -> None:
     repeats = Repeats()
     assert all(repeats.filter(record("the same", name="convnet_kafka.server.run")) for _ in range(3))
     assert all(repeats.filter(record("the same", logging.INFO)) for _ in range(3))
+
+
+def test_what_was_wrong_with_a_request_is_told_without_its_bytes() -> None:
+    secret = "ck_" + "a" * 32
+    try:
+        raise BadStatusLine(f"GET /{secret}")
+    except BadStatusLine:
+        broken = logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error from %s", ("127.0.0.1",), sys.exc_info())
+    assert Malformed().filter(broken)
+    assert broken.getMessage() == "a request was not HTTP and was refused (BadStatusLine)"
+    assert (broken.levelno, broken.exc_info) == (logging.WARNING, None)
+    repeats = Repeats()
+    assert [repeats.filter(broken) for _ in range(3)] == [True, False, False]
+
+
+def test_other_errors_of_aiohttp_keep_their_traceback() -> None:
+    try:
+        raise ValueError("ours")
+    except ValueError:
+        ours = logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error", None, sys.exc_info())
+    assert Malformed().filter(ours)
+    assert ours.exc_info is not None
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_an_error_is_told_without_the_values_of_variables(json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger()
+    handlers, level, configured = before.handlers[:], before.level, structlog.get_config()
+    try:
+        logs.configure("info", json)
+        key = "ck_" + "a" * 32
+        try:
+            raise ValueError("something broke")
+        except ValueError as error:
+            structlog.get_logger("test").error("it failed", exc_info=error)
+        assert key
+    finally:
+        before.handlers[:] = handlers
+        before.setLevel(level)
+        structlog.configure(**configured)
+    told = capsys.readouterr().err
+    assert "something broke" in told
+    assert "Traceback" in told
+    assert "ck_" + "a" * 32 not in told

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnet_kafka import deadletters, messages
+from convnet_kafka import control, deadletters, messages
 from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology
@@ -93,6 +93,26 @@ def test_documented_results_are_read_and_written_as_they_stand() -> None:
         record = LabelRecord.from_json(block.encode())
         assert record.to_json().decode() == block
         assert messages.image_id(JOB, record.name, b"hello" if record.error is None else b"") == record.image
+
+
+def test_documented_control_records_are_read_and_written_as_they_stand() -> None:
+    text = section("The control topic")
+    assert first_cells(text) == {"kind", *(kind.value for kind in control.ControlKind)}
+    keys = {
+        codes(line.split("|")[1])[0]: codes(line.split("|")[2])[0]
+        for line in text.splitlines()
+        if line.startswith("| `") and "`kind`" not in line
+    }
+    block = re.search(r"```json\n(.*?)\n```", text, re.DOTALL)
+    assert block
+    values = dict(zip(("model", "aliases", "cancelled"), block.group(1).splitlines(), strict=True))
+    for kind, value in values.items():
+        record = control.parse_control(control.control_headers(control.ControlKind(kind)), keys[kind].encode(), value.encode())
+        assert isinstance(record, control.ControlRecord)
+        assert (record.kind, record.key, record.to_json().decode()) == (kind, keys[kind], value)
+    assert keys["warm-up"] == control.WARM_UP_KEY
+    assert {name for name, _ in control.control_headers(control.ControlKind.MODEL)} == {"wire", "kind"}
+    assert f"{control.MAX_CANCELLED:,} cancelled jobs" in text
 
 
 def test_documented_close_is_read() -> None:

@@ -1,6 +1,6 @@
 """Where the lanes' threads meet the loop: at most one batch of each lane waits, and the loop's next batch is chosen fairly.
 
-Owns one lock. A lane's thread waits in `taken`, the loop in `take`; `close` lets both go.
+Owns one lock. A lane's thread waits in `taken` and `reserve`, the loop in `take`; `close` lets all go.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
+from convnet_kafka.classifier.quarantine import Watch
 from convnet_kafka.messages import Lane
 
 
@@ -22,10 +23,14 @@ class Claim:
     Attributes:
         partition: which.
         held: False once the partition was revoked or lost, even if it came back since: that is another claim.
+        position: all records before it have their results in Kafka; negative before the first was handed out.
+        watch: what is to be noted of it, or None when there is nothing (any more).
     """
 
     partition: int
     held: bool = True
+    position: int = -1
+    watch: Watch | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -37,12 +42,16 @@ class Batch:
         messages: at least one, in the order of their partitions.
         ends: for each partition among them its claim and the offset after the last record.
         stored: True once Kafka has every result of it.
+        alone: how often its one record has been begun alone, this time included; 0 for a batch like any other.
+        guilty: its one image is to be set aside, unseen.
     """
 
     lane: Lane
     messages: list[Message]
     ends: list[tuple[Claim, int]] = field(default_factory=list)
     stored: bool = False
+    alone: int = 0
+    guilty: bool = False
 
 
 class Turns:
@@ -85,6 +94,9 @@ class Handoff:
         self._taken = {lane: threading.Condition(self._lock) for lane in Lane}
         self._slots: dict[Lane, Batch] = {}
         self._closed = False
+        self._at_work = False
+        self._reserved: Lane | None = None
+        self._quiet = threading.Condition(self._lock)
 
     @property
     def closed(self) -> bool:
@@ -108,19 +120,53 @@ class Handoff:
         """The next batch of these lanes, or None when none came in time. For the loop."""
         deadline = time.monotonic() + timeout_s
         with self._lock:
-            while not (waiting := [lane for lane in self._slots if lane in lanes]):
+            self._at_work = False
+            if self._reserved is not None:
+                self._quiet.notify_all()
+            while not (waiting := [lane for lane in self._slots if lane in lanes and self._reserved in {None, lane}]):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._closed:
                     return None
                 self._offered.wait(left)
             lane = self._turns.choose(waiting)
             batch = self._slots.pop(lane)
+            self._at_work = True
             self._taken[lane].notify()
             return batch
 
     def served(self, lane: Lane, seconds: float) -> None:
         """Account for the batch that was taken last."""
         self._turns.served(lane, seconds)
+
+    def reserve(self, lane: Lane, timeout_s: float) -> bool:
+        """Have the loop for one lane, and at work on nothing: until `release` it takes this lane's batches only. For a lane's thread.
+
+        Returns:
+            False when that could not be had in time, or when the loop has ended.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            while self._reserved not in {None, lane} or self._at_work:
+                if self._reserved is None:
+                    self._reserved = lane  # the loop begins nothing else while we wait for what it is at
+                left = deadline - time.monotonic()
+                if left <= 0 or self._closed:
+                    self._give_up(lane)
+                    return False
+                self._quiet.wait(left)
+            self._reserved = lane
+            return not self._closed
+
+    def release(self, lane: Lane) -> None:
+        """Let the loop serve all lanes again."""
+        with self._lock:
+            self._give_up(lane)
+
+    def _give_up(self, lane: Lane) -> None:
+        if self._reserved is lane:
+            self._reserved = None
+        self._quiet.notify_all()
+        self._offered.notify()
 
     def wake(self) -> None:
         """Let `take` look again, for example because a lane has failed."""
@@ -132,5 +178,6 @@ class Handoff:
         with self._lock:
             self._closed = True
             self._offered.notify_all()
+            self._quiet.notify_all()
             for taken in self._taken.values():
                 taken.notify_all()

@@ -1,6 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics` on a port of their own, in a thread of their own: they answer however busy the loop is.
 
-Alive means that the loop goes round. Ready means that images that arrive now are labelled. Both say why not, with 503.
+Alive means that the loop goes round. Ready means that images that arrive now are labelled. Both say why not, with 503. A native call that
+hangs and lets no other thread run leaves these without an answer, which a probe takes for a no as well.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ class HealthServer:
         port: port to listen on; 0 takes a free one.
         not_alive: sentences why a restart would help; none when alive. Called on the server's thread, must not wait.
         not_ready: sentences why images are not labelled now; none when ready. Called likewise.
+        notes: sentences about one that is ready, such as that it is idle by right. Called likewise.
         registry: of the metrics.
     """
 
-    def __init__(self, host: str, port: int, *, not_alive: Reasons, not_ready: Reasons, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, host: str, port: int, *, not_alive: Reasons, not_ready: Reasons, notes: Reasons, registry: CollectorRegistry
+    ) -> None:
         self._host = host
         self.port = port
         self._not_alive = not_alive
         self._not_ready = not_ready
+        self._notes = notes
         self._registry = registry
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -94,7 +99,8 @@ class HealthServer:
 
     async def _answer_ready(self, _request: web.Request) -> web.Response:
         reasons = self._not_ready()
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        notes = [] if reasons else self._notes()
+        return web.json_response({"ready": not reasons, "reasons": reasons, "notes": notes}, status=503 if reasons else 200)
 
     async def _answer_metrics(self, _request: web.Request) -> web.Response:
         body = exposition(self._registry)

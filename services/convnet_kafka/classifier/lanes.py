@@ -1,7 +1,8 @@
 """One lane: its consumer, the thread that reads it, and the batches of it that have no results in Kafka yet.
 
 Owns the consumer and the thread. Offsets are committed in order, only for records whose results Kafka has, and only under the claim
-they were read with: a partition that went away and came back is read again, never skipped.
+they were read with: a partition that went away and came back is read again, never skipped. What may have ended a process is noted in
+Kafka before it is handed out, and alone where a note says so (`quarantine.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -17,14 +18,25 @@ from confluent_kafka import KafkaException, Message
 
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.handoff import Batch, Claim, Handoff
+from convnet_kafka.classifier.quarantine import Stage, Watch
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
-from convnet_kafka.kafka.consumer import GroupEvents
+from convnet_kafka.kafka.consumer import GroupEvents, Start
 from convnet_kafka.messages import Lane
 
 logger = structlog.get_logger(__name__)
 
 # How long one read waits for the first image; only bounds how fast the thread stops.
 READ_S = 0.1
+# Records that are handled alone have the loop to themselves for so long at a time: what the other lane waits for them at most.
+ALONE_SLICE_S = 0.1
+# How long the loop may take to end what it is at before it is asked for again.
+RESERVE_S = 1.0
+# After a note that Kafka did not take: a member's epoch or a coordinator is found again within some heartbeats.
+NOTE_AGAIN_S = 0.1
+
+
+# A record, and the claim it was read under.
+Read = tuple[Message, Claim]
 
 
 class LaneConsumer(Protocol):
@@ -35,7 +47,10 @@ class LaneConsumer(Protocol):
     def start(self) -> None: ...  # noqa: D102
     def read(self, max_messages: int, timeout_s: float, fill_s: float = 0.0) -> list[Message]: ...  # noqa: D102
     def done(self, positions: Mapping[int, int]) -> None: ...  # noqa: D102
-    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> None: ...  # noqa: D102
+    def annotate(self, partition: int, offset: int, text: str) -> None: ...  # noqa: D102
+    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> bool: ...  # noqa: D102
+    def rewind(self, positions: Mapping[int, int]) -> None: ...  # noqa: D102
+    def attend(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -51,6 +66,7 @@ class LaneReader:
         commit_interval_s: seconds between commits.
         revoke_timeout_s: seconds to finish what is in flight of partitions that are taken away.
         on_expired: called with the number of images that were gone before they were read.
+        on_alone: called with the number of images that are handled alone.
     """
 
     def __init__(
@@ -64,6 +80,7 @@ class LaneReader:
         commit_interval_s: float,
         revoke_timeout_s: float,
         on_expired: Callable[[int], None],
+        on_alone: Callable[[int], None],
     ) -> None:
         self.lane = lane
         self.sizer = sizer
@@ -74,11 +91,14 @@ class LaneReader:
         self._commit_at = 0.0
         self._revoke_timeout_s = revoke_timeout_s
         self._on_expired = on_expired
+        self._on_alone = on_alone
         self._consumer = make_consumer(GroupEvents(self._on_assigned, self._on_revoked, self._on_lost, self._count_expired))
         self._stop = threading.Event()
         self._finish = threading.Event()
         self._settled = threading.Condition()
         self._claims: dict[int, Claim] = {}
+        self._watched = 0
+        self._blameless = True
         self._outstanding: deque[Batch] = deque()
         self._thread = threading.Thread(target=self._run, name=f"lane-{lane}", daemon=True)
 
@@ -108,6 +128,8 @@ class LaneReader:
         with self._settled:
             while outstanding and outstanding[0].stored:
                 ends = outstanding.popleft().ends
+                for claim, end in ends:
+                    claim.position = end
                 self._consumer.done({claim.partition: end for claim, end in ends if claim.held})
             self._settled.notify_all()
 
@@ -117,8 +139,13 @@ class LaneReader:
             self._outstanding.clear()
             self._settled.notify_all()
 
-    def leave(self) -> None:
-        """Commit what is settled and leave the group, in the lane's thread; `join` waits for it."""
+    def leave(self, *, blameless: bool = True) -> None:
+        """Commit what is settled and leave the group, in the lane's thread; `join` waits for it.
+
+        Args:
+            blameless: False when the process ends for a reason that nobody foresaw, and that may be an image: then notes stand.
+        """
+        self._blameless = blameless
         self._stop.set()
         self._finish.set()
         with self._settled:
@@ -136,7 +163,9 @@ class LaneReader:
             while not self._stop.is_set():
                 messages = self._consumer.read(self.sizer.limit(), READ_S, self._fill_s)
                 self._commit_when_due()
-                if messages:
+                if messages and self._watched:
+                    self._hand_out_watched(messages)
+                elif messages:
                     self._hand_out(messages)
         except ConvnetKafkaError as error:
             self._fail(error)
@@ -161,9 +190,113 @@ class LaneReader:
         now = time.monotonic()
         if now >= self._commit_at:
             self._commit_at = now + self._commit_interval_s
+            if self._watched:
+                self._end_watches()
             self._consumer.commit()
 
-    def _hand_out(self, messages: list[Message]) -> None:
+    def _end_watches(self) -> None:
+        """Take notes back where nothing that lay there when the partition came is left in flight."""
+        for claim in self._claims.values():
+            if claim.watch is not None and claim.watch.over(claim.position):
+                self._consumer.annotate(claim.partition, claim.position, "")
+                claim.watch = None
+                self._watched -= 1
+
+    def _hand_out_watched(self, messages: Sequence[Message]) -> None:
+        """Hand out what was read, noted in Kafka where a former owner can have begun it, and one by one where a note found says so."""
+        suspects: list[Read] = []
+        others: list[Read] = []
+        for message in messages:
+            claim = self._claims.get(message.partition() or 0)
+            if claim is None:
+                continue
+            stage = claim.watch.stage(message.offset() or 0) if claim.watch is not None else Stage.FREE
+            (suspects if stage is Stage.ALONE else others).append((message, claim))
+        left = self._hand_out_alone(suspects) if suspects else []
+        # Partitions may have gone meanwhile, and even come back: what was read before is then read again.
+        others = [(message, claim) for message, claim in others if claim.held]
+        if self._stop.is_set():
+            return
+        if left or not self._note(others):
+            self._read_again([*left, *others])
+        else:
+            self._hand_out([message for message, _ in others])
+
+    def _note(self, reads: Sequence[Read]) -> bool:
+        """Note in Kafka what is about to be begun together; False when Kafka did not take it."""
+        ends: dict[Claim, int] = {}
+        for message, claim in reads:
+            if claim.watch is not None:
+                if claim.position < 0:
+                    claim.position = message.offset() or 0
+                ends[claim] = (message.offset() or 0) + 1
+        for claim, end in ends.items():
+            if claim.watch is not None:
+                self._consumer.annotate(claim.partition, claim.position, claim.watch.watched(end))
+        return not ends or self._consumer.commit(wait=True, partitions=[claim.partition for claim in ends])
+
+    def _read_again(self, reads: Sequence[Read]) -> None:
+        """Nothing may be skipped: go back to the first of these in each partition, after a moment."""
+        first = {claim.partition: message.offset() or 0 for message, claim in reversed(reads) if claim.held}
+        logger.warning("a note could not be left; reading again", lane=self.lane, positions=first)
+        self._stop.wait(NOTE_AGAIN_S)
+        if first:
+            self._consumer.rewind(first)
+
+    def _hand_out_alone(self, reads: Sequence[Read]) -> list[Read]:
+        """One by one, with nothing else in the process's hands, and each noted before; returns those that could not be noted."""
+        left = deque(reads)
+        while left and not self._stop.is_set() and not self._handoff.closed:
+            if not self._handoff.reserve(self.lane, RESERVE_S):
+                self._consumer.attend()
+                continue
+            try:
+                deadline = time.monotonic() + ALONE_SLICE_S
+                while left and time.monotonic() < deadline and not self._stop.is_set():
+                    if not self._alone(*left[0]):
+                        return list(left)
+                    left.popleft()
+                # The loop goes back to other work: what it may die of then is not the fault of the record noted last.
+                self._consumer.commit(wait=True)
+            finally:
+                self._handoff.release(self.lane)
+        return list(left)
+
+    def _alone(self, message: Message, claim: Claim) -> bool:
+        """Note one record as alone, have it handled, and wait for its result in Kafka; False when it could not be noted."""
+        offset = message.offset() or 0
+        if not claim.held or claim.watch is None:
+            return True  # gone meanwhile, to be read again by others
+        if claim.position < 0:
+            claim.position = offset
+        guilty, deaths = claim.watch.guilty(offset), claim.watch.deaths(offset)
+        if guilty:
+            logger.error("an image is set aside", lane=self.lane, partition=claim.partition, offset=offset, deaths=deaths)
+        else:
+            self._consumer.annotate(claim.partition, claim.position, claim.watch.alone(offset))
+            if not self._consumer.commit(wait=True, partitions=[claim.partition]):
+                return False
+        if deaths and not guilty:
+            logger.warning("an image is tried alone once more", lane=self.lane, partition=claim.partition, offset=offset)
+        batch = Batch(self.lane, [message], [(claim, offset + 1)], alone=deaths if guilty else deaths + 1, guilty=guilty)
+        self._on_alone(1)
+        with self._settled:
+            self._outstanding.append(batch)
+        self._handoff.offer(batch)
+        while not self._is_settled(batch):
+            self._consumer.attend()
+        if claim.held and claim.position > offset:
+            self._consumer.annotate(claim.partition, claim.position, claim.watch.resting(claim.position))
+        return True
+
+    def _is_settled(self, batch: Batch) -> bool:
+        """Wait a little for a batch's results to be in Kafka; True as well when the loop has ended."""
+        with self._settled:
+            if batch in self._outstanding and not self._handoff.closed:
+                self._settled.wait(READ_S)
+            return batch not in self._outstanding or self._handoff.closed
+
+    def _hand_out(self, messages: Sequence[Message]) -> None:
         """Give a batch to the loop, and commit while it is busy with others."""
         ends: dict[Claim, int] = {}
         kept = []
@@ -180,11 +313,21 @@ class LaneReader:
         self._handoff.offer(batch)
         while not self._handoff.taken(batch, self._commit_interval_s) and not self._handoff.closed:
             self._commit_when_due()
+            self._consumer.attend()
 
-    def _on_assigned(self, partitions: frozenset[int]) -> None:
+    def _on_assigned(self, starts: Mapping[int, Start | None]) -> None:
+        claims = {partition: Claim(partition) for partition in starts}
+        for partition, start in starts.items():
+            if start is not None:
+                claims[partition].watch = Watch.of(start.committed, start.metadata, start.end)
         with self._settled:
-            self._claims |= {partition: Claim(partition) for partition in partitions}
+            self._claims |= claims
+        self._watched += sum(claim.watch is not None for claim in claims.values())
         logger.info("partitions assigned", lane=self.lane, partitions=sorted(self._claims))
+        if suspects := {
+            claim.partition: watch.suspects for claim in claims.values() if (watch := claim.watch) is not None and watch.suspects
+        }:
+            logger.warning("a classifier died here; what was in flight is handled one by one", lane=self.lane, records=suspects)
 
     def _on_revoked(self, partitions: frozenset[int]) -> None:
         """Wait for the loop to finish what is in flight of these partitions; the consumer then commits it and lets them go."""
@@ -196,6 +339,8 @@ class LaneReader:
                     logger.warning("partitions go before their results are in; they are repeated", lane=self.lane)
                     break
                 self._settled.wait(left)
+            if self._blameless and not self._in_flight(partitions):
+                self._rest(partitions)
             self._drop(partitions)
         logger.info("partitions revoked", lane=self.lane, partitions=sorted(partitions))
 
@@ -207,11 +352,19 @@ class LaneReader:
     def _in_flight(self, partitions: frozenset[int]) -> bool:
         return any(claim.held and claim.partition in partitions for batch in self._outstanding for claim, _ in batch.ends)
 
+    def _rest(self, partitions: frozenset[int]) -> None:
+        """Nobody died: take notes back, but for what was found and is not cleared up. They go with the commit that follows."""
+        for partition in partitions:
+            claim = self._claims.get(partition)
+            if claim is not None and claim.watch is not None and claim.position >= 0:
+                self._consumer.annotate(partition, claim.position, claim.watch.resting(claim.position))
+
     def _drop(self, partitions: frozenset[int]) -> None:
         for partition in partitions:
             claim = self._claims.pop(partition, None)
             if claim is not None:
                 claim.held = False
+                self._watched -= claim.watch is not None
 
     def _count_expired(self, _partition: int, images: int) -> None:
         self._on_expired(images)

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import structlog
 
+from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.handoff import Batch, Handoff
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.publishing import Publisher
-from convnet_kafka.classifier.results import ResultMaker
+from convnet_kafka.classifier.quarantine import set_aside
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.messages import Lane
@@ -31,15 +32,17 @@ MAX_IN_FLIGHT = 16
 # How long the loop waits for a batch: with results in flight it must come back for their acknowledgements, else it only beats.
 WAIT_IN_FLIGHT_S = 0.005
 WAIT_IDLE_S = 0.1
+# An acknowledgement comes in milliseconds; when it does not, the loop goes on and takes it later.
+ALONE_FLUSH_S = 0.05
 # Between looks at what is shown as a gauge.
 SAMPLE_S = 1.0
 
 
 class ModelSource(Protocol):
-    """Where the loop's model comes from."""
+    """Where the loop's models come from."""
 
-    def current(self) -> ResultMaker | None:
-        """The model in use; None when there is none any more."""
+    def current(self) -> Answers | None:
+        """The models in use; None when there is none any more."""
         ...
 
 
@@ -172,34 +175,41 @@ class Pipeline:
                 self._metrics.in_flight.labels(lane.value).set(len(self._in_flight[lane]))
                 self._metrics.partitions.labels(lane.value).set(len(reader.assigned))
 
-    def _work(self, batch: Batch, model: ResultMaker) -> None:
-        """Parse, decode, predict, publish."""
+    def _work(self, batch: Batch, model: Answers) -> None:
+        """Parse, decode, predict, publish; then compare, if there is a shadow: nobody's label waits for it."""
         lane = batch.lane
         started = time.perf_counter()
         messages, records = self._publisher.parse(batch.messages)
         parsed = time.perf_counter()
-        results = model.results(records)
+        results = [set_aside(batch.alone)] * len(records) if batch.guilty else model.results(records)
         predicted = time.perf_counter()
         producer = self._producers[lane]
         shipment = Shipment(
             producer, lambda: self._make_room(producer), on_resent=self._metrics.resent.inc, on_refused=self._metrics.refused.inc
         )
         if records:
-            self._publisher.publish(shipment, lane, messages, records, results, model.version)
+            self._publisher.publish(shipment, lane, messages, records, results)
         shipment.seal()
         self._in_flight[lane].append((batch, shipment))
         batch.messages = []  # the images are not needed any more, only their positions
+        if batch.alone:
+            producer.flush(ALONE_FLUSH_S)  # its lane waits for it, and nothing will come to fill the request
+        compared_s = model.compare()
         ended = time.perf_counter()
         self._handoff.served(lane, ended - started)
-        if records:
-            self._lanes[lane].sizer.measured(len(records), ended - started, sum(len(record.content) for record in records))
+        if not batch.alone and len(records) > model.unasked:  # what no model was asked about says nothing of what an image costs
+            size = sum(len(record.content) for record in records)
+            self._publisher.account(size)
+            self._lanes[lane].sizer.measured(len(records) - model.unasked, ended - started, size)
         self._metrics.batch_images.labels(lane.value).observe(len(records))
         busy = self._metrics.busy
         busy.labels("parse").inc(parsed - started)
-        busy.labels("publish").inc(ended - predicted)
+        busy.labels("publish").inc(ended - predicted - compared_s)
         decode_s, predict_s = model.taken()
         busy.labels("decode").inc(decode_s)
         busy.labels("predict").inc(predict_s)
+        if compared_s:
+            busy.labels("shadow").inc(compared_s)
 
     def _make_room(self, producer: AcknowledgedProducer) -> None:
         """The producer's queue is full: back-pressure. Wait for acknowledgements, alive, until the time to finish is over."""

@@ -16,7 +16,7 @@ from convnet_kafka.classifier.deadletters import DeadLetters
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.errors import NewerWireVersion, WireError
-from convnet_kafka.messages import ImageRecord, LabelRecord, Lane, label_headers, now_ms
+from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord, Lane, label_headers, now_ms
 from convnet_kafka.metrics import ClassifierMetrics
 from convnet_kafka.topology import Topology
 
@@ -65,6 +65,10 @@ class Publisher:
             records.append(record)
         return kept, records
 
+    def account(self, size: int) -> None:
+        """A batch of so many encoded bytes was read: a share of them may be kept in dead letters."""
+        self._dead_letters.kept.read(size)
+
     def publish(
         self,
         shipment: Shipment,
@@ -72,16 +76,14 @@ class Publisher:
         messages: Sequence[Message],
         records: Sequence[ImageRecord],
         results: Sequence[Result],
-        model: int,
     ) -> None:
-        """Send every result, in order; the sequences belong together item by item. `model` is the version that was asked."""
+        """Send every result, in order; the sequences belong together item by item."""
         now = now_ms()
         topic = self._labels_topic
         failures: Counter[str] = Counter()
         for message, record, result in zip(messages, records, results, strict=True):
             if isinstance(result, Failed):
                 failures[result.code.value] += 1
-                asked = model if result.model_asked else None
                 label = LabelRecord(
                     record.image,
                     record.name,
@@ -90,16 +92,18 @@ class Publisher:
                     None,
                     result.code,
                     result.detail,
-                    asked,
+                    result.model,
                     lane,
                     record.submitted_at_ms,
                     now,
                 )
-                self._dead_letters.send(shipment, message, record, result, asked)
+                if result.code is not FailureCode.CANCELLED:  # somebody has said that nobody wants it
+                    self._dead_letters.send(shipment, message, record, result, result.model)
             else:
-                name, confidence = result
+                name, confidence, model, failed = result
+                submitted = record.submitted_at_ms
                 label = LabelRecord(
-                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, record.submitted_at_ms, now
+                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, submitted, now, failed
                 )
             headers = label_headers(
                 job=record.job, image=record.image, revision=record.revision, tenant=record.tenant, failed=label.error is not None

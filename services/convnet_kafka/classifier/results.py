@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import structlog
@@ -36,16 +37,18 @@ class Failed:
         code: for programs.
         detail: for people.
         attempts: how often it was tried.
-        model_asked: whether the model was asked.
+        model: version of the model that was asked, or None.
     """
 
     code: FailureCode
     detail: str
     attempts: int = 1
-    model_asked: bool = False
+    model: int | None = None
 
 
-Labelled = tuple[str, float]
+# Class name, confidence, the version that answered, and the version that was to answer and failed, or None. A tuple, because one is made
+# for every image.
+Labelled = tuple[str, float, int, int | None]
 Result = Labelled | Failed
 
 
@@ -115,7 +118,8 @@ class ResultMaker:
             raise ArithmeticError("the model answered with a number that is none")
         best = probabilities.argmax(axis=1).tolist()
         classes = self._classes
-        return list(zip([classes[index] for index in best], confidences.round(CONFIDENCE_DIGITS).tolist(), strict=True))
+        names, rounded = [classes[index] for index in best], confidences.round(CONFIDENCE_DIGITS).tolist()
+        return list(zip(names, rounded, repeat(self.version), repeat(None), strict=False))
 
     def _bisect(self, pixels: Pixels) -> list[Result]:
         """Try again in halves: all that can be answered is, and one image alone is at fault."""
@@ -123,7 +127,7 @@ class ResultMaker:
             return self._predict(pixels)
         except Exception as error:  # noqa: BLE001 - as above
             if len(pixels) == 1:
-                return [Failed(FailureCode.MODEL_ERROR, f"model {self.version} failed on this image: {error}", 2, model_asked=True)]
+                return [Failed(FailureCode.MODEL_ERROR, f"model {self.version} failed on this image: {error}", 2, self.version)]
         half = len(pixels) // 2
         return self._bisect(pixels[:half]) + self._bisect(pixels[half:])
 

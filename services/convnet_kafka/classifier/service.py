@@ -18,17 +18,20 @@ from convnet.predictor import Predictor
 from convnet.registry import Registry
 from convnet_kafka.classifier import backends
 from convnet_kafka.classifier.batching import BatchSizer
+from convnet_kafka.classifier.choosing import Choice
+from convnet_kafka.classifier.control import ClassifierControl
 from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
 from convnet_kafka.classifier.health import HealthServer
 from convnet_kafka.classifier.lanes import LaneReader
-from convnet_kafka.classifier.models import ModelWatch
+from convnet_kafka.classifier.models import ModelWatch, Role
 from convnet_kafka.classifier.pipeline import Pipeline
 from convnet_kafka.classifier.publishing import Publisher
-from convnet_kafka.classifier.results import ModelBroken, ResultMaker
+from convnet_kafka.classifier.results import ModelBroken
 from convnet_kafka.classifier.topicwatch import ClassifierTopics
-from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion
-from convnet_kafka.kafka.connection import group_options, producer_options
+from convnet_kafka.classifier.warmup import WarmUp
+from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable, NewerWireVersion
+from convnet_kafka.kafka.connection import group_options, producer_options, reader_options
 from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.messages import Lane
@@ -43,8 +46,13 @@ LINGER_MS = {Lane.FAST: 0.0, Lane.BULK: 20.0}
 # Parts of the process's memory budget for Kafka's buffers: bulk images wait in numbers, the rest is small.
 CONSUMER_SHARE = {Lane.FAST: 0.15, Lane.BULK: 0.5}
 PRODUCER_SHARE = {Lane.FAST: 0.1, Lane.BULK: 0.25}
+# The control topic is read and written in drops; a model card with a thousand class names is some 20 KB.
+CONTROL_SHARE = 0.0
+MAX_CONTROL_BYTES = 1024 * 1024
 # librdkafka's own default: nobody waits for it, because a result that was not stored is sent again anyway.
 DELIVERY_TIMEOUT_S = 300.0
+# What was not told to others in this time is told again.
+CONTROL_TIMEOUT_S = 15.0
 # A member without partitions for so long has come when all partitions had owners: more replicas than partitions, idle by right.
 # (A join takes under a second, three to four in the classic protocol; librdkafka's way to ask the broker can end the process.)
 IDLE_BY_RIGHT_S = 10.0
@@ -69,9 +77,15 @@ class Classifier:
         self._metrics = ClassifierMetrics(process_registry())
         self._topics = ClassifierTopics(kafka, topics)
         registry = Registry(settings.models)
-        self._models = ModelWatch(lambda: registry.resolve("stable"), lambda version: self._load(registry, version))
+        self._models = ModelWatch(
+            registry.aliases,
+            lambda role: registry.newest_load(role.value, lambda version: self._load(registry, version)),
+            self._count_load_failure,
+        )
+        self._control = self._make_control(registry)
+        self._choice = Choice(self._models, self._control.state.cancelled, self._limits, self._metrics)
         self._dead_letters = DeadLetters(self._topology.dead_letters, KeptBytes(settings.dead_letters_share))
-        self._maker: ResultMaker | None = None
+        self._warm_up: WarmUp | None = None
         self._lanes: dict[Lane, LaneReader] = {}
         self._joined_at = 0.0
         self._beat_at = time.monotonic()
@@ -94,21 +108,24 @@ class Classifier:
             self._settings.port,
             not_alive=self.not_alive,
             not_ready=self.not_ready,
+            notes=self.notes,
             registry=self._metrics.registry,
         )
         with health:
             self._models.start()
             self._topics.start()
+            self._control.start()
             try:
                 while not self._stop.is_set():
                     self._beat()
-                    if self.current() is None or self._standing is not None:
+                    if self._choice.current() is None or self._standing is not None or self._control.problem is not None:
                         self._stop.wait(WAIT_S)
                     else:
                         self._serve()
             finally:
                 self._models.close()
                 self._topics.close()
+                self._control.close()
 
     def not_alive(self) -> list[str]:
         """Why a restart would help."""
@@ -120,20 +137,26 @@ class Classifier:
         if self._stop.is_set():
             reasons = ["going away"]
         else:
-            found = [self._standing, self._models.problem, self._topics.problem()]
+            found = [self._standing, self._models.problem, self._topics.problem(), self._control.problem]
             reasons = [reason for reason in found if reason] or self._not_joined()
         self._metrics.ready.set(not reasons)
         return reasons
 
-    def current(self) -> ResultMaker | None:
-        """The model in use, asked for before each batch: a new one takes over here. For the loop's thread."""
-        predictor = self._models.current
-        if predictor is None:
-            self._maker = None
-        elif self._maker is None or self._maker.predictor is not predictor:
-            self._maker = ResultMaker(predictor, self._limits)
-            self._metrics.model.set(self._maker.version)
-        return self._maker
+    def _count_load_failure(self, role: Role) -> None:
+        self._metrics.load_failures.labels(role.value).inc()
+
+    def _make_control(self, registry: Registry) -> ClassifierControl:
+        client = f"{self._topology.prefix}-classifier-control"
+        writing = producer_options(
+            self._kafka,
+            client,
+            linger_ms=0,
+            share=CONTROL_SHARE,
+            max_record_bytes=MAX_CONTROL_BYTES,
+            delivery_timeout_s=CONTROL_TIMEOUT_S,
+        )
+        reading = reader_options(self._kafka, client, share=CONTROL_SHARE, max_record_bytes=MAX_CONTROL_BYTES)
+        return ClassifierControl(reading, writing, self._topology.control, registry, self._metrics.cancelled_jobs)
 
     def _load(self, registry: Registry, version: int) -> Predictor:
         settings = self._settings
@@ -142,6 +165,11 @@ class Classifier:
     def _beat(self) -> None:
         self._beat_at = time.monotonic()
 
+    def notes(self) -> list[str]:
+        """What is worth saying of a replica that is ready."""
+        idle = [lane for lane, reader in self._lanes.items() if not reader.assigned]
+        return [f"idle in the {lane} lane: all its partitions have owners, there are more replicas than partitions" for lane in idle]
+
     def _not_joined(self) -> list[str]:
         """The lanes that gave us nothing yet, unless they gave everything to others."""
         lanes = self._lanes
@@ -149,6 +177,8 @@ class Classifier:
             return ["not a member of the groups yet"]
         if time.monotonic() - self._joined_at > IDLE_BY_RIGHT_S:
             return []
+        if self._warm_up is not None and not self._warm_up.done:
+            return ["the producers have no answer from Kafka yet"]
         return [f"the {lane} lane has not assigned partitions yet" for lane, reader in lanes.items() if not reader.assigned]
 
     def _serve(self) -> None:
@@ -163,8 +193,7 @@ class Classifier:
             except ModelBroken as error:
                 self._metrics.model_errors.inc()
                 logger.warning("left the groups", reason=str(error))
-                if self._maker is not None:
-                    self._models.distrust(self._maker.predictor, str(error))
+                self._choice.distrust(str(error))
             except KafkaUnavailable as error:
                 logger.warning("left the groups; joining again", reason=str(error))
                 self._stop.wait(REJOIN_S)
@@ -179,7 +208,7 @@ class Classifier:
             lanes=lanes,
             producers=producers,
             handoff=handoff,
-            model=self,
+            model=self._choice,
             publisher=Publisher(self._topology, self._dead_letters, self._topics.reply_partition_exists, self._metrics),
             metrics=self._metrics,
             stop=self._stop.is_set,
@@ -189,26 +218,32 @@ class Classifier:
         )
         for producer in producers.values():
             producer.start()
+        self._warm_up = WarmUp(producers.values(), self._topology.control)
+        self._warm_up.start()
         for reader in lanes.values():
             reader.start()
         self._lanes = lanes
         self._joined_at = time.monotonic()
-        finished = False
+        finished, blameless = False, False
         try:
             yield pipeline
             finished = pipeline.finish()
+            blameless = True
+        except ConvnetKafkaError:
+            blameless = True  # we know what it was, and it was no image
+            raise
         finally:
             self._lanes = {}
-            self._leave(lanes, handoff, finished=finished)
+            self._leave(lanes, handoff, finished=finished, blameless=blameless)
             for producer in producers.values():
                 producer.close(0.0)
 
-    def _leave(self, lanes: dict[Lane, LaneReader], handoff: Handoff, *, finished: bool) -> None:
+    def _leave(self, lanes: dict[Lane, LaneReader], handoff: Handoff, *, finished: bool, blameless: bool) -> None:
         handoff.close()
         for reader in lanes.values():
             if not finished:
                 reader.abandon()
-            reader.leave()
+            reader.leave(blameless=blameless)
         # A commit and a goodbye take milliseconds; with Kafka away they are not worth the time the process has left.
         deadline = time.monotonic() + self._settings.revoke_timeout_s
         for reader in lanes.values():
@@ -244,4 +279,5 @@ class Classifier:
             commit_interval_s=self._settings.commit_interval_s,
             revoke_timeout_s=self._settings.revoke_timeout_s,
             on_expired=self._metrics.expired.labels(lane.value).inc,
+            on_alone=self._metrics.alone.labels(lane.value).inc,
         )

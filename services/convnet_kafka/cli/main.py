@@ -15,17 +15,21 @@ from convnet_kafka import __version__
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "broker": ("broker", "Run a real single-node Apache Kafka on this machine."),
+        "cancel": ("cancel", "Cancel a job: what has no result yet is not classified any more."),
         "classifier": ("classifier", "Run one classifier of the consumer group."),
         "classify": ("classify", "Send images to a server and collect their labels."),
         "data": ("data", "Check class folders before training; see or clear the cache of decoded pictures."),
         "demo": ("demo", "Train on real digits, start everything, classify, and print accuracy and speed."),
+        "dlq": ("dlq", "List, show, save, replay and purge dead letters."),
         "down": ("down", "End what `up` or `broker` runs for this user."),
         "evaluate": ("evaluate", "Measure a model version on any labelled folder, and write its report."),
+        "keys": ("keys", "Make, list, rotate and revoke the API keys of a server."),
         "models": ("models", "List, show, promote, try, roll back, delete and verify model versions."),
         "predict": ("predict", "Classify files here, without a server and without Kafka."),
         "results": ("results", "Read the labels of a job that was opened earlier."),
         "server": ("server", "Run the HTTP ingest server."),
-        "topics": ("topics", "Check or create the Kafka topics."),
+        "status": ("status", "Tell how far a job is."),
+        "topics": ("topics", "Check, create or grow the Kafka topics."),
         "train": ("train", "Train a network on a folder of class folders."),
         "up": ("up", "Run broker, server and classifiers on this machine until Ctrl-C."),
     }

@@ -1,4 +1,4 @@
-"""`convnet-kafka models`: the versions in a models folder, and which of them classify."""
+"""`convnet-kafka models`: the versions in a models folder, which of them classify, and how one on trial does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def list_command(models: Path, as_json: bool) -> None:
                 f"{row['version']:>4}  {names:<16}  {row['created_at'][:16].replace('T', ' ')}  {row['network']}  {row['size']}  "
                 f"{row['classes']} classes  {accuracy}"
             )
-    for name in ("stable", "canary"):
+    for name in ("stable", "canary", "shadow"):
         missing = getattr(aliases, name)
         if missing is not None and missing not in {row["version"] for row in rows}:
             click.echo(f"{name} is version {missing}, which is not there", err=True)
@@ -74,7 +74,7 @@ def list_command(models: Path, as_json: bool) -> None:
 @_models_option
 @_json_option
 def show_command(version: str, models: Path, as_json: bool) -> None:
-    """Show what is known of VERSION (a number, stable or canary)."""
+    """Show what is known of VERSION (a number, stable, canary or shadow)."""
     registry, number = _resolved(models, version)
     card = registry.card(number)
     if as_json:
@@ -100,7 +100,7 @@ def show_command(version: str, models: Path, as_json: bool) -> None:
 @_models_option
 @click.option("--new-classes", is_flag=True, help="Allow other classes than the stable version's.")
 def promote_command(version: str, models: Path, new_classes: bool) -> None:
-    """Make VERSION (a number, or canary) stable; its files are verified first."""
+    """Make VERSION (a number, canary or shadow) stable; its files are verified first."""
     from convnet.versions import promote  # noqa: PLC0415 - see above
 
     registry, number = _resolved(models, version)
@@ -110,15 +110,23 @@ def promote_command(version: str, models: Path, new_classes: bool) -> None:
 
 
 @command.command(name="canary")
-@click.argument("version", metavar="VERSION|off")
+@click.argument("version", required=False, metavar="VERSION|off")
 @_models_option
-@click.option("--percent", default=10, show_default=True, type=click.IntRange(0, 100), help="Share of images it classifies.")
+@click.option("--percent", default=10, show_default=True, type=click.IntRange(0, 100), help="Share of images it classifies, by job.")
 @click.option("--new-classes", is_flag=True, help="Allow other classes than the stable version's.")
-def canary_command(version: str, models: Path, percent: int, new_classes: bool) -> None:
-    """Let VERSION classify a share of the images, or end that with `off`."""
+@click.option("--status", is_flag=True, help="Compare the canary (or VERSION) with stable, from the newest labels in Kafka (KAFKA_...).")
+@click.option("--recent", default=10_000, show_default=True, type=click.IntRange(min=1), help="With --status: results that are compared.")
+@_json_option
+def canary_command(version: str | None, models: Path, percent: int, new_classes: bool, status: bool, recent: int, as_json: bool) -> None:
+    """Let VERSION classify a share of the images, or end that with `off`; with --status see how it does."""
     from convnet.registry import Registry  # noqa: PLC0415 - see above
     from convnet.versions import end_canary, start_canary  # noqa: PLC0415
 
+    if status:
+        _show_comparison(Registry(models), version, recent, as_json=as_json)
+        return
+    if version is None:
+        raise click.UsageError("say which VERSION is to be the canary, or off, or --status")
     if version == "off":
         end_canary(Registry(models))
         click.echo("no canary; the stable version classifies everything")
@@ -126,6 +134,30 @@ def canary_command(version: str, models: Path, percent: int, new_classes: bool) 
     registry, number = _resolved(models, version)
     start_canary(registry, number, percent, new_classes=new_classes)
     click.echo(f"version {number} classifies {percent} % of the images")
+
+
+@command.command(name="shadow")
+@click.argument("version", required=False)
+@_models_option
+@click.option("--off", is_flag=True, help="Compare no version any more.")
+@click.option("--new-classes", is_flag=True, help="Allow other classes than the stable version's.")
+def shadow_command(version: str | None, models: Path, off: bool, new_classes: bool) -> None:
+    """Let VERSION predict all images beside the stable version, which alone answers.
+
+    How often both agree is in the classifiers' metrics and logs. It costs each classifier about as much again as the stable version does.
+    """
+    from convnet.registry import Registry  # noqa: PLC0415 - see above
+    from convnet.versions import end_shadow, start_shadow  # noqa: PLC0415
+
+    if off == (version is not None):
+        raise click.UsageError("say which VERSION is to be the shadow, or --off")
+    if version is None:
+        end_shadow(Registry(models))
+        click.echo("no shadow; the stable version predicts alone")
+        return
+    registry, number = _resolved(models, version)
+    start_shadow(registry, number, new_classes=new_classes)
+    click.echo(f"version {number} predicts beside the stable version; its answers are compared and not used")
 
 
 @command.command(name="rollback")
@@ -144,7 +176,7 @@ def rollback_command(models: Path) -> None:
 @click.argument("versions", nargs=-1, required=True, type=click.IntRange(min=1), metavar="VERSION...")
 @_models_option
 def delete_command(versions: tuple[int, ...], models: Path) -> None:
-    """Delete versions. One that is stable or canary is refused; numbers are never given again."""
+    """Delete versions. One that is stable, canary or shadow is refused; numbers are never given again."""
     from convnet.registry import Registry  # noqa: PLC0415 - see above
 
     for version in versions:
@@ -171,6 +203,31 @@ def verify_command(version: str, models: Path) -> None:
         sys.exit(RegistryError.exit_code)
 
 
+def _show_comparison(registry: Registry, version: str | None, recent: int, *, as_json: bool) -> None:
+    """Compare the stable version with another one."""
+    from convnet.errors import RegistryError  # noqa: PLC0415 - see above
+    from convnet_kafka.cli.comparison import compare, read_labels, show  # noqa: PLC0415
+    from convnet_kafka.kafka.connection import reader_options  # noqa: PLC0415
+    from convnet_kafka.kafka.tail import newest_records  # noqa: PLC0415
+    from convnet_kafka.settings import KafkaSettings, load  # noqa: PLC0415
+    from convnet_kafka.topology import Topology  # noqa: PLC0415
+
+    stable, trial = registry.resolve("stable"), registry.resolve(version or "canary")
+    if stable is None or trial is None or stable == trial:
+        raise RegistryError(
+            f"nothing to compare in {registry.folder}: there is no canary beside the stable version; name one: "
+            "convnet-kafka models canary VERSION --status"
+        )
+    kafka = load(KafkaSettings)
+    options = reader_options(kafka, f"{kafka.topic_prefix}-canary-status", share=0.2, max_record_bytes=1024 * 1024)
+    records = read_labels(newest_records(options, Topology(kafka.topic_prefix).labels, recent), recent)
+    status = compare(records, stable, trial)
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+    else:
+        show(status)
+
+
 def _resolved(models: Path, version: str) -> tuple[Registry, int]:
     from convnet.errors import RegistryError  # noqa: PLC0415 - see above
     from convnet.registry import Registry  # noqa: PLC0415
@@ -184,7 +241,8 @@ def _resolved(models: Path, version: str) -> tuple[Registry, int]:
 
 def _names(version: int, aliases: Aliases) -> list[str]:
     canary = [f"canary {aliases.canary_percent} %"] if aliases.canary == version else []
-    return (["stable"] if aliases.stable == version else []) + canary
+    shadow = ["shadow"] if aliases.shadow == version else []
+    return (["stable"] if aliases.stable == version else []) + canary + shadow
 
 
 def _row(card: ModelCard, aliases: Aliases) -> dict[str, Any]:

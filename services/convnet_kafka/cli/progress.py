@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def _epoch_line(number: int, epochs: int, result: EpochResult, seconds_left: float) -> str:
-    left = f", about {_duration(seconds_left)} left" if number < epochs else ""
+    left = f", about {duration(seconds_left)} left" if number < epochs else ""
     return (
         f"epoch {number} of {epochs}: accuracy {result.accuracy:.2%} training, {result.validation_accuracy:.2%} held out, "
         f"loss {result.loss:.4f}, {result.seconds:.1f} s{left}"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
@@ -94,16 +95,17 @@ class JsonLines(Lines):
         """Say how far it is, seldom."""
         if units < self._total and time.monotonic() - self._told_at > self._EVERY_S:
             self._told_at = time.monotonic()
-            _print_json("progress", stage=self._what, done=units, total=self._total)
+            print_event("progress", stage=self._what, done=units, total=self._total)
 
     def note(self, text: str) -> None:
         """Print a note."""
-        _print_json("note", text=text)
+        print_event("note", text=text)
 
     def epoch(self, number: int, epochs: int, result: EpochResult, seconds_left: float) -> None:
         """Print how the epoch ended."""
-        _print_json("epoch", epoch=number, epochs=epochs, seconds_left=round(seconds_left, 1), **result.model_dump())
+        print_event("epoch", epoch=number, epochs=epochs, seconds_left=round(seconds_left, 1), **result.model_dump())
 
 
-def _print_json(event: str, **fields: object) -> None:
+def print_event(event: str, **fields: object) -> None:
+    """One JSON object on a line of stderr."""
     click.echo(json.dumps({"event": event} | fields), err=True)

@@ -29,6 +29,11 @@ from convnet_kafka.settings import KafkaSettings, ServerSettings, TopicSettings,
     type=click.Path(path_type=Path),
     help="File with the secret that signs job ids; give a second one to rotate.  [CONVNET_SERVER_SIGNING_KEY_FILES]",
 )
+@click.option(
+    "--keys-file", type=click.Path(path_type=Path), help="File with the API keys, as `keys add` makes it.  [CONVNET_SERVER_KEYS_FILE]"
+)
+@click.option("--insecure", is_flag=True, help="Let other machines in without keys.  [CONVNET_SERVER_INSECURE]")
+@click.option("--access-log", is_flag=True, help="Log every request.  [CONVNET_SERVER_ACCESS_LOG]")
 @click.option("--create-topics/--check-topics", default=None, help="Create missing topics, or only check them.  [CONVNET_TOPICS_CREATE]")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--log-text", default=None, help="JSON lines or text; by default JSON unless stderr is a terminal.")
@@ -39,6 +44,9 @@ def command(
     bootstrap_servers: str | None,
     topic_prefix: str | None,
     signing_key_files: tuple[Path, ...],
+    keys_file: Path | None,
+    insecure: bool,
+    access_log: bool,
     create_topics: bool | None,
     log_level: str,
     log_json: bool | None,
@@ -50,7 +58,16 @@ def command(
     config = ServerConfig(
         kafka=load(KafkaSettings, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix),
         topics=load(TopicSettings, create=create_topics),
-        server=load(ServerSettings, host=host, port=port, processes=processes, signing_key_files=list(signing_key_files) or None),
+        server=load(
+            ServerSettings,
+            host=host,
+            port=port,
+            processes=processes,
+            signing_key_files=list(signing_key_files) or None,
+            keys_file=keys_file,
+            insecure=insecure or None,
+            access_log=access_log or None,
+        ),
     )
     log = LogConfig(log_level, log_json)
     logs.configure(log.level, log.json)

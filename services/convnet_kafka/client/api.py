@@ -6,6 +6,7 @@ Tries nothing twice and decides nothing; that is for `uploads.py`, `stream.py` a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ import aiohttp
 import orjson
 from aiohttp import hdrs
 
-from convnet_kafka.client.errors import BrokenAnswer, Refused, ServerAway, error_of
+from convnet_kafka.client.errors import BrokenAnswer, Refused, ServerAway, Unreachable, error_of
 from convnet_kafka.client.label import Filter
 from convnet_kafka.client.packing import Batch
 from convnet_kafka.errors import ServerError, SettingsError
@@ -55,12 +56,17 @@ class Api:
     Args:
         url: `http://host:port`, with a path before `/v1` if a proxy adds one.
         connections: uploads at once; the stream of labels and short calls come on top.
+        key: the API key, where the server asks for one.
     """
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, key: str | None = None) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise SettingsError(f"the server must be an http:// or https:// address, not {url!r}: for example http://127.0.0.1:8080")
+        if key is not None and not (key.isascii() and key.isprintable() and key and " " not in key):
+            # It is not shown: it may be a key with a line end behind it.
+            raise SettingsError("the API key holds characters that no key has, or nothing: is it the right file or variable?")
+        self._headers = {hdrs.AUTHORIZATION: f"Bearer {key}"} if key is not None else {}
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._ask_first = True
@@ -68,6 +74,8 @@ class Api:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections + 4),
+            request_class=_Request,
+            headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_ANSWER_S),
             json_serialize=lambda value: orjson.dumps(value).decode(),
         )
@@ -216,10 +224,14 @@ class Api:
                     finally:
                         response.close()
                 yield response
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Unreachable(f"the server at {self.url} cannot be reached: no connection within {_CONNECT_S:g} s") from error
         except TimeoutError as error:
             raise ServerAway(f"the server at {self.url} did not answer in time") from error
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"the server at {self.url} cannot be reached: {_reason(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ServerAway(f"the server at {self.url} cannot be reached: {_reason(error)}") from error
+            raise ServerAway(f"the connection to the server at {self.url} broke: {_reason(error)}") from error
 
     async def _problem(self, response: aiohttp.ClientResponse) -> ServerError:
         """An error answer as an exception: the server's own words when it is a problem+json, else the status."""
@@ -239,6 +251,18 @@ class Api:
             str(problem.get("type", "")).rpartition("/")[2] or None,
             _retry_after_s(response.headers.get(hdrs.RETRY_AFTER)),
         )
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request whose body is sent by a task that nobody waits for once the connection has gone.
+
+    aiohttp lets that task end with an error when the connection goes before the headers of a request with `Expect`, and asyncio then prints
+    a traceback. Whoever waits for the answer is told the same.
+    """
+
+    async def write_bytes(self, *args: Any, **options: Any) -> None:
+        with contextlib.suppress(aiohttp.ClientConnectionResetError):
+            await super().write_bytes(*args, **options)
 
 
 def _job_path(job: str) -> str:

@@ -57,6 +57,11 @@ class Label(NamedTuple):
         )
 
 
+def printable(text: str) -> str:
+    """Any text for people's eyes: what cannot be seen, moves a terminal's cursor, or turns the reading direction round, is written out."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def failure(name: str, code: str, detail: str) -> Label:
     """The outcome of an image that no server accepted."""
     return Label(name, None, None, code, detail, None, 0, None)

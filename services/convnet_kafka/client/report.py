@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from convnet_kafka.client.label import Label
+from convnet_kafka.client.label import Label, printable
 
 # A few pictures are shown one by one.
 _FEW = 20
@@ -58,7 +58,7 @@ class Report:
             return
         console.print(f"{len(failures):,} without a label:")
         for label in failures[:_FAILURES_SHOWN]:
-            console.print(f"  {escape(label.name)}: {label.error}: {escape(label.detail or 'no further reason given')}", soft_wrap=True)
+            console.print(f"  {_plain(label.name)}: {label.error}: {_plain(label.detail or 'no further reason given')}", soft_wrap=True)
         if len(failures) > _FAILURES_SHOWN:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in Counter(label.error for label in failures).most_common())
             console.print(f"  ... and {len(failures) - _FAILURES_SHOWN:,} more (in all: {reasons})")
@@ -68,7 +68,7 @@ def _one_by_one(labels: list[Label]) -> Table:
     table = Table("image", "label", box=None, pad_edge=False)
     table.add_column("confidence", justify="right")
     for label in sorted(labels):
-        table.add_row(escape(label.name), escape(label.label or ""), f"{label.confidence or 0:.1%}")
+        table.add_row(_plain(label.name), _plain(label.label or ""), f"{label.confidence or 0:.1%}")
     return table
 
 
@@ -83,5 +83,10 @@ def _by_class(labels: list[Label]) -> Table:
     table.add_column("images", justify="right")
     table.add_column("mean confidence", justify="right")
     for name in sorted(counts):
-        table.add_row(escape(name), f"{counts[name]:,}", f"{sums[name] / counts[name]:.1%}")
+        table.add_row(_plain(name), f"{counts[name]:,}", f"{sums[name] / counts[name]:.1%}")
     return table
+
+
+def _plain(text: str) -> str:
+    """Any text for a terminal: neither markup nor control characters."""
+    return escape(printable(text))

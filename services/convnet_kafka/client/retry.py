@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from convnet_kafka.client.errors import BrokenAnswer, Unreachable
 from convnet_kafka.errors import ServerError
 
 # The statuses that mean "not now"; the others mean "never like this" (RFC 9110, RFC 6585).
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 # A server that names a longer time is asked again after this one: it may have been restarted since.
 _LONGEST_RETRY_AFTER_S = 60.0
+_RATE_LIMITED = "rate-limited"
 
 T = TypeVar("T")
 
@@ -74,8 +76,11 @@ class Patience:
             raise error
         pause = self.pause_s(self._failures, error.retry_after_s)
         self._failures += 1
+        # A key's rate is no failure of the server, which says when there is room again: that time does not count.
+        asked_s = min(error.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S) if error.slug == _RATE_LIMITED else 0.0
+        self._failing_since += asked_s
         # The last try is made when the time is up, not before.
-        await self._policy.sleep(min(pause, left))
+        await self._policy.sleep(min(pause, left + asked_s))
 
     def pause_s(self, failures: int, retry_after_s: float | None = None) -> float:
         """Seconds to wait after so many earlier failures in a row; never less than the server asked for."""
@@ -92,7 +97,8 @@ async def patiently(call: Callable[[], Awaitable[T]], policy: RetryPolicy, *, mu
     Args:
         call: makes the request.
         policy: how long to wait and when to give up.
-        must_answer: a server that cannot be reached at all is told at once: more often than not it is the address.
+        must_answer: a server that cannot be reached at all, or is another program, is told at once. One that breaks off is not: it may
+            be one of several.
 
     Raises:
         ServerError: the last one.
@@ -102,6 +108,6 @@ async def patiently(call: Callable[[], Awaitable[T]], policy: RetryPolicy, *, mu
         try:
             return await call()
         except ServerError as error:
-            if must_answer and error.status is None:
+            if must_answer and isinstance(error, Unreachable | BrokenAnswer):
                 raise
             await patience.wait(error)

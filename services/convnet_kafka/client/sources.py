@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from convnet_kafka.client import archives, folders, given
 from convnet_kafka.client.errors import SourceError
-from convnet_kafka.client.feed import LINGER_S, Feed, Pause
+from convnet_kafka.client.feed import LINGER_S, PAUSE, Feed, Pause
 from convnet_kafka.client.folders import Skipped
 from convnet_kafka.client.given import Given
 from convnet_kafka.client.label import BAD_NAME, UNREADABLE, Label, failure
@@ -57,7 +57,9 @@ class Sources:
         self._wanted = wanted
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feeds: list[Feed] = []
+        # What the take in progress was told, and what it has already: who has something does not wait for a slow source.
         self._hurry = False
+        self._taking: list[Found | Label] = []
         self._stopped = False
         self._taken: set[str] = set()
         self._lock = threading.Lock()
@@ -114,12 +116,12 @@ class Sources:
         if not self._lock.acquire(timeout=LINGER_S if hurry else -1):
             return taken
         try:
-            while len(taken) < most and held < _TAKE_BYTES and not self._stopped:
-                self._hurry = hurry or bool(taken)
+            self._hurry, self._taking = hurry, taken
+            while len(taken) < most and held < _TAKE_BYTES:
                 item = self._back.popleft() if self._back else next(self._items, None)
-                if item is None or isinstance(item, Pause):
+                if item is None or item is PAUSE or self._stopped:
                     break
-                taken.append(item)
+                taken.append(item)  # type: ignore[arg-type]  # PAUSE is the only Pause
                 if type(item) is Found and item.content is not None:
                     held += len(item.content)
             return taken
@@ -225,7 +227,7 @@ class Sources:
                 yield read if isinstance(read, Pause) else _with_content(self._named(name, None, None, name), read[1])
 
     def _feed(self, source: Any) -> Feed:
-        feed = Feed(source, self._loop, lambda: self._hurry)
+        feed = Feed(source, self._loop, lambda: self._hurry or bool(self._taking))
         self._feeds.append(feed)
         if self._stopped:
             feed.stop()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from convnet_kafka.errors import ServerError
 # A label is some 250 bytes and at most 2 KB (messages.py); a line that goes on past this is no label.
 _LONGEST_LINE = 256 * 1024
 _PAGE = 10_000
+# Empty pages in a row, each of them with a newer cursor: on a busy partition there is always a newer one.
+_MOST_EMPTY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,25 @@ class LabelStream:
                 # A server that sends everybody away at once is not asked again at once.
                 await self._retry.sleep(self._patience.pause_s(0))
 
-    async def so_far(self) -> AsyncIterator[list[Label]]:
+    async def until_complete(self) -> AsyncGenerator[list[Label], None]:
+        """Labels as they arrive until the server has said all.
+
+        Raises:
+            ServerError: as `follow`.
+        """
+        async with aclosing(self.follow()) as items:
+            async for item in items:
+                if isinstance(item, Complete):
+                    return
+                yield item
+
+    async def so_far(self) -> AsyncGenerator[list[Label], None]:
         """The labels there are now, page by page, without waiting for more.
 
         Raises:
             ServerError: as `follow`.
         """
+        empty = 0
         while True:
             try:
                 page = await self._api.labels_page(self._job, self._cursor, _PAGE, self._only)
@@ -121,8 +137,9 @@ class LabelStream:
             before, self._cursor = self._cursor, page.get("cursor") or self._cursor
             if wanted := self._wanted(labels):
                 yield wanted
-            # With a filter a page may hold nothing although the job goes on.
-            if not labels and (self._only.passes_all or page.get("complete") or self._cursor == before):
+            # A page may hold nothing because the server looked at others' results all the time it had.
+            empty = 0 if labels else empty + 1
+            if empty and (page.get("complete") or self._cursor == before or empty >= _MOST_EMPTY):
                 return
 
     def _wanted(self, labels: list[Label]) -> list[Label]:

@@ -1,30 +1,54 @@
-"""Readers of Kafka: a member of a consumer group, and a reader of told partitions.
+"""A member of a consumer group.
 
-Owns the confluent consumers; the calling thread owns the waiting. A group consumer starts where its group has committed, else at
-the beginning; an offset that is gone is reported as expired before it goes on, never skipped in silence. Commits never go backwards.
+Owns the confluent consumer; the calling thread owns the waiting. It starts where its group has committed, else at
+the beginning; an offset that is gone is reported as expired before it goes on, never skipped in silence. Commits never go backwards, and
+may carry a text for the partition's next owner.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import Options
 
 logger = structlog.get_logger(__name__)
 
-# Asking the broker for offsets takes milliseconds; a broker that restarts gets a few seconds.
-OFFSETS_TIMEOUT_S = 10.0
 # Taking a partition up again asks the broker twice, in the thread that reads: no answer in this time is tried again at the next read.
 START_AGAIN_TIMEOUT_S = 2.0
+# One who does not read for `max.poll.interval.ms` is thrown out of the group: whoever waits for something else attends so often within it.
+ATTENDANCES = 5
+MAX_POLL_INTERVAL_MS = 300_000
 # librdkafka's error codes that its Python binding spells with an underscore.
 _AUTO_OFFSET_RESET: int = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 _NO_OFFSET: int = KafkaError._NO_OFFSET  # noqa: SLF001
+_FATAL: int = KafkaError._FATAL  # noqa: SLF001
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    """Whether the consumer can do nothing any more; `fatal()` alone says no of an event that a read gives."""
+    return error.fatal() or error.code() == _FATAL
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A partition as it was when it came.
+
+    Attributes:
+        committed: the group's committed offset, negative when there is none.
+        metadata: the text that was committed with it; empty for none.
+        end: the offset that the next record would have had.
+    """
+
+    committed: int
+    metadata: str
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +56,13 @@ class GroupEvents:
     """What a group consumer tells its owner, from the thread that reads.
 
     Attributes:
-        on_assigned: these partitions are ours now.
+        on_assigned: these partitions are ours now; each with what Kafka said of it, or None when Kafka did not say it in time.
         on_revoked: these partitions go away: finish what is in flight of them, call `done`, and return within a deadline of your own.
         on_lost: these partitions are already somebody else's: drop what is in flight of them.
         on_expired: partition and number of records that were gone before they were read.
     """
 
-    on_assigned: Callable[[frozenset[int]], None]
+    on_assigned: Callable[[Mapping[int, Start | None]], None]
     on_revoked: Callable[[frozenset[int]], None]
     on_lost: Callable[[frozenset[int]], None]
     on_expired: Callable[[int, int], None]
@@ -64,11 +88,17 @@ class GroupConsumer:
         self._lock = threading.Lock()
         self._assigned: frozenset[int] = frozenset()
         self._done: dict[int, int] = {}
+        self._texts: dict[int, str] = {}
+        self._texts_refused = False
         self._dirty: set[int] = set()
         self._fatal: KafkaError | None = None
         self._commit_due = False
         self._to_start_again: set[int] = set()
         self._gone_while_reading: set[int] = set()
+        self._left_over: list[Message] = []
+        self._read_at = time.monotonic()
+        interval_ms = options.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)
+        self._attend_s = float(interval_ms) / 1000 / ATTENDANCES
 
     @property
     def assigned(self) -> frozenset[int]:
@@ -95,10 +125,13 @@ class GroupConsumer:
         if self._commit_due:
             self._commit_due = False
             self._commit_now(wait=False)
+        self._read_at = time.monotonic()
+        if self._left_over:
+            left_over, self._left_over = self._left_over, []
+            return left_over
         # consume(n, t) waits for all n or the whole t: so wait for one, then take what is there.
         first = consumer.poll(timeout_s)
-        if self._fatal is not None:
-            raise KafkaUnavailable(f"the consumer of {self._topic} cannot go on: {self._fatal.str()}")
+        self._raise_fatal()
         messages = [first] if first is not None else []
         if first is not None and max_messages > 1:
             self._gone_while_reading.clear()
@@ -106,9 +139,53 @@ class GroupConsumer:
             # librdkafka drops what it had queued of a partition that goes away; what `poll` has handed out already is ours to drop.
             messages = rest if first.partition() in self._gone_while_reading else [first, *rest]
         records = [message for message in messages if message.error() is None or self._handled(message)]
+        self._raise_fatal()
         if self._to_start_again:
             self._start_again(consumer)
         return records
+
+    def attend(self) -> None:
+        """Stay in the group while its owner is busy with what it has: partitions may go and come meanwhile, no record is read.
+
+        Does something a few times in every `max.poll.interval.ms` only, so it may be called as often as one likes.
+        """
+        now = time.monotonic()
+        if now < self._read_at + self._attend_s:
+            return
+        self._read_at = now
+        consumer = self._open()
+        consumer.pause(self._places(self._assigned))
+        self._gone_while_reading.clear()
+        message = consumer.poll(0.0)
+        consumer.resume(self._places(self._assigned))
+        # Of a partition that has only just come; everything else is paused.
+        if message is not None and (message.error() is None or self._handled(message)):
+            self._left_over.append(message)
+
+    def rewind(self, positions: Mapping[int, int]) -> None:
+        """Read these partitions again from these offsets. For the thread that reads."""
+        consumer = self._open()
+        with self._lock:
+            held = {partition: offset for partition, offset in positions.items() if partition in self._assigned}
+        self._left_over = [message for message in self._left_over if message.partition() not in held]
+        # seek() is refused after a failed fetch: take the partitions up again instead.
+        consumer.incremental_unassign(self._places(held))
+        consumer.incremental_assign([TopicPartition(self._topic, partition, offset) for partition, offset in held.items()])
+
+    def annotate(self, partition: int, offset: int, text: str) -> None:
+        """From now on commits of this partition carry this text, or none when it is empty; the next one is due, at this offset or later.
+
+        The text is for the partition's next owner, and is forgotten here with the partition.
+        """
+        with self._lock:
+            if partition not in self._assigned:
+                return
+            self._done[partition] = max(offset, self._done.get(partition, -1))
+            self._dirty.add(partition)
+            if text:
+                self._texts[partition] = text
+            else:
+                self._texts.pop(partition, None)
 
     def done(self, positions: Mapping[int, int]) -> None:
         """All records before these offsets (by partition) have their results in Kafka."""
@@ -118,7 +195,7 @@ class GroupConsumer:
                     self._done[partition] = offset
                     self._dirty.add(partition)
 
-    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> None:
+    def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> bool:
         """Commit what is done and not committed yet; a commit that fails is tried again at the next call.
 
         confluent-kafka lets one thread at a time use a consumer, and one that polls without a pause starves all others: so without
@@ -127,26 +204,30 @@ class GroupConsumer:
         Args:
             wait: True to commit now and wait for the broker's answer; only for the thread that reads.
             partitions: only these, or None for all; with `wait`.
+
+        Returns:
+            With `wait`, whether Kafka has taken all of it.
         """
         if wait:
-            self._commit_now(wait=True, partitions=partitions)
-        else:
-            self._commit_due = True
+            return self._commit_now(wait=True, partitions=partitions)
+        self._commit_due = True
+        return True
 
-    def _commit_now(self, *, wait: bool, partitions: Collection[int] | None = None) -> None:
+    def _commit_now(self, *, wait: bool, partitions: Collection[int] | None = None) -> bool:
         with self._lock:
             dirty = self._dirty if partitions is None else self._dirty & set(partitions)
-            offsets = [TopicPartition(self._topic, partition, self._done[partition]) for partition in sorted(dirty)]
+            texts = {} if self._texts_refused else self._texts
+            offsets = [TopicPartition(self._topic, place, self._done[place], texts.get(place) or "") for place in sorted(dirty)]
             self._dirty = self._dirty - dirty
         if not offsets or self._consumer is None:
-            return
+            return not offsets
         try:
             if wait:
-                self._on_commit(None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+                return self._on_commit(None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            self._on_commit(error.args[0], offsets)
+            return self._on_commit(error.args[0], offsets)
+        return True
 
     def close(self) -> None:
         """Leave the group. What is done but not committed is read again by others."""
@@ -154,21 +235,64 @@ class GroupConsumer:
             self._consumer.close()
             self._consumer = None
 
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise KafkaUnavailable(f"the consumer of {self._topic} cannot go on: {self._fatal.str()}")
+
     def _open(self) -> Consumer:
         if self._consumer is None:
             raise KafkaUnavailable(f"the consumer of {self._topic} is not started")
         return self._consumer
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Without offsets librdkafka takes the committed ones; where there are none `_handled` starts at the beginning.
-        consumer.incremental_assign(partitions)
+        starts = self._starts(consumer, partitions)
+        # Without offsets librdkafka takes the committed ones; where that fails `_handled` starts at the beginning.
+        consumer.incremental_assign([self._first(consumer, item, starts[item.partition]) for item in partitions])
         added = frozenset(item.partition for item in partitions)
         with self._lock:
             self._assigned |= added
             for partition in added:
                 self._done.pop(partition, None)
+                self._texts.pop(partition, None)
         if added:
-            self._events.on_assigned(added)
+            self._events.on_assigned(starts)
+
+    def _first(self, consumer: Consumer, partition: TopicPartition, start: Start | None) -> TopicPartition:
+        """Where to begin in a partition that has just come.
+
+        What is not committed anywhere begins at the beginning, and that is settled before anything is fetched: a question to the broker
+        waits behind each fetch that it holds back, half a second for each partition, and the lane's first image with it.
+        """
+        if start is None or start.committed >= 0:
+            return partition
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=START_AGAIN_TIMEOUT_S)
+        except KafkaException:
+            return partition
+        self._tell_expired(partition.partition, start.committed, low, high)
+        return TopicPartition(self._topic, partition.partition, OFFSET_BEGINNING)
+
+    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, Start | None]:
+        """What Kafka says of partitions that have just come."""
+        here = self._places(item.partition for item in partitions)
+        found: dict[int, Start | None] = {item.partition: None for item in here}
+        try:
+            committed = consumer.committed(here, timeout=START_AGAIN_TIMEOUT_S)
+            # Asks for the first offset from a time on; this time means the end, and one request to a broker does for all its partitions.
+            ends = consumer.offsets_for_times(
+                [TopicPartition(self._topic, item.partition, OFFSET_END) for item in here], START_AGAIN_TIMEOUT_S
+            )
+        except KafkaException as error:
+            logger.warning("partitions come without their history", topic=self._topic, partitions=sorted(found), error=str(error))
+            return found
+        end = {item.partition: item.offset for item in ends if item.error is None and item.offset >= 0}
+        for item in committed:
+            if item.error is None and item.partition in end:
+                found[item.partition] = Start(item.offset, item.metadata or "", end[item.partition])
+        return found
+
+    def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         removed = frozenset(item.partition for item in partitions)
@@ -193,6 +317,8 @@ class GroupConsumer:
             self._to_start_again -= removed
             for partition in removed:
                 self._done.pop(partition, None)
+                self._texts.pop(partition, None)
+        self._left_over = [message for message in self._left_over if message.partition() not in removed]
 
     def _handled(self, message: Message) -> bool:
         """Deal with an error event; always False: there is no record in it."""
@@ -200,7 +326,7 @@ class GroupConsumer:
         partition = message.partition()
         if error is not None and error.code() in {_AUTO_OFFSET_RESET, _NO_OFFSET} and partition in self._assigned:
             self._to_start_again.add(partition)
-        elif error is not None and error.fatal():
+        elif error is not None and _is_fatal(error):
             self._fatal = error
         elif error is not None:
             logger.warning("kafka consumer", topic=self._topic, partition=partition, error=error.str())
@@ -208,7 +334,7 @@ class GroupConsumer:
 
     def _start_again(self, consumer: Consumer) -> None:
         """The group has no committed offset, or one that the log no longer has: go on at the beginning, and say what is gone."""
-        here = [TopicPartition(self._topic, partition) for partition in sorted(self._to_start_again)]
+        here = self._places(self._to_start_again)
         try:
             committed = {item.partition: item.offset for item in consumer.committed(here, timeout=START_AGAIN_TIMEOUT_S)}
             for item in here:
@@ -246,95 +372,27 @@ class GroupConsumer:
             with self._lock:
                 self._done.pop(partition, None)
 
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        failed = {item.partition for item in partitions if error is not None or item.error is not None}
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> bool:
+        """Note what Kafka did not take for the next commit; whether it took everything."""
+        failed = {item.partition: error or item.error for item in partitions if error is not None or item.error is not None}
         if not failed:
-            return
+            return True
+        errors = [item for item in failed.values() if item is not None]
+        self._fatal = self._fatal or next(filter(_is_fatal, errors), None)
         with self._lock:
-            self._dirty |= failed & self._assigned & self._done.keys()
-        logger.info("commit will be tried again", topic=self._topic, partitions=sorted(failed), error=str(error))
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
-        else:
-            logger.warning("kafka consumer", topic=self._topic, error=error.str())
-
-
-class PartitionReader:
-    """Reads one partition from a told offset, without a group. One thread reads; any may close it, and waits for the read to end.
-
-    Args:
-        options: from `connection.reader_options`.
-        topic: the topic.
-        partition: the partition.
-    """
-
-    def __init__(self, options: Options, topic: str, partition: int) -> None:
-        self._options = options | {"error_cb": self._on_error}
-        self._topic = topic
-        self._partition = partition
-        self._consumer: Consumer | None = None
-        self._reading = threading.Lock()
-
-    def start(self, offset: int) -> None:
-        """Read from this offset on. Does not wait for Kafka."""
-        with self._reading:
-            self._consumer = self._consumer or Consumer(self._options)
-            self._assign(offset)
-
-    def start_at_end(self) -> int:
-        """Read what comes from now on.
-
-        Returns:
-            The offset that the next record will have.
-
-        Raises:
-            KafkaUnavailable: Kafka did not tell where the end is.
-        """
-        with self._reading:
-            self._consumer = self._consumer or Consumer(self._options)
-            try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._partition), timeout=OFFSETS_TIMEOUT_S)
-            except KafkaException as error:
-                raise KafkaUnavailable(f"Kafka did not tell the end of {self._topic}[{self._partition}]: {error.args[0].str()}") from error
-            self._assign(end)
-            return int(end)
-
-    def read(self, max_messages: int, timeout_s: float, fill_s: float = 0.0) -> list[Message]:
-        """Records in order; none when nothing came in time or the reader is closed. The first may wait `fill_s` for company.
-
-        Where records are gone it goes on with the first that is left.
-        """
-        with self._reading:
-            if self._consumer is None:
-                return []
-            first = self._consumer.poll(timeout_s)
-            if first is None:
-                return []
-            messages = [first, *self._consumer.consume(max_messages - 1, fill_s)] if max_messages > 1 else [first]
-            return [message for message in messages if message.error() is None or self._handled(message)]
-
-    def close(self) -> None:
-        """Let the consumer go, after the read under way; a later `start` makes a new one."""
-        with self._reading:
-            if self._consumer is not None:
-                self._consumer.close()
-                self._consumer = None
-
-    def _assign(self, offset: int) -> None:
-        if self._consumer is not None:
-            self._consumer.assign([TopicPartition(self._topic, self._partition, offset)])
-
-    def _handled(self, message: Message) -> bool:
-        """Deal with an error event; always False: there is no record in it."""
-        error = message.error()
-        if error is not None and error.code() == _AUTO_OFFSET_RESET:
-            logger.warning("reading from the first record that is left", topic=self._topic, partition=self._partition, error=error.str())
-            self._assign(OFFSET_BEGINNING)
-        elif error is not None:
-            logger.warning("kafka reader", topic=self._topic, partition=self._partition, error=error.str())
+            self._dirty |= failed.keys() & self._assigned & self._done.keys()
+            if not self._texts_refused and any(item.code() == KafkaError.OFFSET_METADATA_TOO_LARGE for item in errors):
+                self._texts_refused = True
+                logger.error(
+                    "the broker takes no notes with commits, set offset.metadata.max.bytes to its default; an image that ends its "
+                    "process will not be found",
+                    topic=self._topic,
+                )
+        logger.info("commit will be tried again", topic=self._topic, partitions=sorted(failed), error=str(next(iter(failed.values()))))
         return False
 
     def _on_error(self, error: KafkaError) -> None:
-        logger.warning("kafka reader", topic=self._topic, partition=self._partition, error=error.str())
+        if _is_fatal(error):
+            self._fatal = error
+        else:
+            logger.warning("kafka consumer", topic=self._topic, error=error.str())

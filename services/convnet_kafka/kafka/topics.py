@@ -6,6 +6,7 @@ Owns no connection: it is given an AdminClient.
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without `as`
     AdminClient,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 # Broker-side work on a handful of topics takes milliseconds; a loaded broker gets a few seconds.
 ADMIN_TIMEOUT_S = 10.0
 SEEN_STEP_S = 0.02
+SESSION_TIMEOUT = "group.consumer.session.timeout.ms"
+# As local/brokersettings.py has it; Kafka's own default is 45 s.
+WANTED_SESSION_MS = 10_000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,62 @@ def missing(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     """
     existing = _existing(admin)
     return [spec.name for spec in specs if spec.name not in existing]
+
+
+def grow(admin: AdminClient, wanted: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Give topics more partitions, and return when they can be seen. Records stay where they are.
+
+    Args:
+        admin: of the cluster.
+        wanted: topic -> partitions. One that has as many or more is left as it is: Kafka takes none away.
+
+    Returns:
+        Topic -> partitions before and after, for those that have grown.
+
+    Raises:
+        KafkaUnavailable: Kafka did not answer.
+        TopicMismatch: a topic does not exist, or Kafka refused.
+    """
+    existing = _existing(admin)
+    if absent := [name for name in wanted if name not in existing]:
+        raise TopicMismatch(f"topics do not exist: {', '.join(absent)}; run 'convnet-kafka topics create'")
+    grown = {name: (existing[name], count) for name, count in wanted.items() if existing[name] < count}
+    if not grown:
+        return {}
+    new = [NewPartitions(name, count) for name, (_, count) in grown.items()]
+    futures = admin.create_partitions(new, operation_timeout=ADMIN_TIMEOUT_S, request_timeout=ADMIN_TIMEOUT_S)
+    for name, future in futures.items():
+        try:
+            _result(future, f"grow topic {name}")
+        except KafkaException as error:
+            raise TopicMismatch(f"Kafka refused to grow topic {name} to {wanted[name]} partitions: {error.args[0].str()}") from error
+    deadline = time.monotonic() + ADMIN_TIMEOUT_S
+    while any(_existing(admin)[name] < count for name, (_, count) in grown.items()):
+        if time.monotonic() > deadline:
+            raise KafkaUnavailable(f"topics have grown but that cannot be seen after {ADMIN_TIMEOUT_S:.0f} s: {', '.join(grown)}")
+        time.sleep(SEEN_STEP_S)
+    return grown
+
+
+def slow_groups(admin: AdminClient) -> str | None:
+    """How long the brokers let a killed member of a KIP-848 group keep its partitions, in a sentence, when that is long; else None.
+
+    None as well where they do not tell: brokers before 4.0 have no such setting, and ACLs may hide it.
+    """
+    try:
+        broker = next(iter(admin.list_topics(timeout=ADMIN_TIMEOUT_S).brokers))
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        settings = _result(admin.describe_configs([resource], request_timeout=ADMIN_TIMEOUT_S)[resource], "describe a broker")
+    except (KafkaException, StopIteration) as error:
+        logger.debug("the broker's settings cannot be read: %s", error)
+        return None
+    session = settings.get(SESSION_TIMEOUT)
+    if session is None or int(session.value) <= WANTED_SESSION_MS:
+        return None
+    return (
+        f"the brokers have {SESSION_TIMEOUT}={session.value}: the images of a killed classifier wait for that long; "
+        f"{WANTED_SESSION_MS} is ours, with group.consumer.heartbeat.interval.ms=1000 and their minima to match"
+    )
 
 
 def differences(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:

@@ -3,7 +3,8 @@
     with Stack(StackOptions(models=Path("models"), data=Path("data"), classifiers=2)) as stack:
         print(stack.server_url, stack.processes)
 
-Owns its children and a thread that starts them again when they die. Records and the signing key stay in the data folder.
+Owns its children, a thread that starts them again when they die, and one that kills those that hang. Records and the signing key stay in
+the data folder.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from convnet_kafka.local import children
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.childlogs import ChildLogs
 from convnet_kafka.local.children import Child
+from convnet_kafka.local.liveness import Liveness
 from convnet_kafka.local.process import HOST, free_ports, port_is_free
 from convnet_kafka.local.signingkey import ensure_signing_key
 from convnet_kafka.settings import ClassifierSettings, ServerSettings, load
@@ -63,7 +65,7 @@ class StackOptions:
         broker_port: Kafka's port; None takes a free one.
         bootstrap_servers: a Kafka that is there already; None runs one.
         console: where children's logs go, line by line; None writes files into `data/logs`.
-        restart: start children again that die.
+        restart: start children again that die, and kill those that hang.
         environment: added to the children's.
         broker_jvm_flags: further flags for Kafka's JVM.
     """
@@ -96,6 +98,7 @@ class Stack:
         if options.bootstrap_servers is None:
             self._broker = LocalBroker(options.data / "broker", options.broker_port, jvm_flags=options.broker_jvm_flags)
         self._children: list[Child] = []
+        self._liveness = Liveness(self._children, self.logs)
         self._leaving = threading.Event()
         self._looking = threading.Thread(target=self._look_after_all, name="stack", daemon=True)
         # Guards the children's processes between the thread above and callers.
@@ -179,6 +182,7 @@ class Stack:
     def stop(self) -> None:
         """End all: classifiers and server, then Kafka. Returns when none is left; interrupted, it kills what is."""
         self._leaving.set()
+        self._liveness.stop()
         if self._looking.is_alive():
             self._looking.join()
         budget_s = self._budget_s()
@@ -217,6 +221,8 @@ class Stack:
         for child in self._children:
             child.start(self.logs)
         self._looking.start()
+        if options.restart:
+            self._liveness.start()
         self.wait_ready()
 
     def _server_environment(self, port: int, key: Path) -> dict[str, str]:

@@ -7,25 +7,29 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from convnet_kafka.logs import ACCESS_LOGGER
+from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics, process_registry
-from convnet_kafka.server.admission import route_of
+from convnet_kafka.server.accesslog import ACCESS_LOG, CALLER_GONE, AccessLog, route_of
+from convnet_kafka.server.admission import guarded
+from convnet_kafka.server.auth import GUARD, Guard, authenticated, check_routes
 from convnet_kafka.server.backend import Backend
 from convnet_kafka.server.classify import Classify
 from convnet_kafka.server.config import ServerConfig, signing_keys
+from convnet_kafka.server.fastlane import FastLane
 from convnet_kafka.server.health import Health
 from convnet_kafka.server.jobs_api import JobsApi
 from convnet_kafka.server.labels_api import LabelsApi
 from convnet_kafka.server.lifecycle import Lifecycle
-from convnet_kafka.server.overload import UploadSlots
+from convnet_kafka.server.models_api import ModelsApi
+from convnet_kafka.server.openapi import OpenApi
+from convnet_kafka.server.overload import BacklogGate, BacklogLimits, UploadSlots
+from convnet_kafka.server.pages import Pages
 from convnet_kafka.server.problems import Handler, problems
+from convnet_kafka.server.receiving import SharedRoom
 from convnet_kafka.server.uploads import Uploads
-
-access = structlog.get_logger(ACCESS_LOGGER)
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 BACKEND = web.AppKey("backend", Backend)
@@ -36,48 +40,67 @@ def build(config: ServerConfig) -> web.Application:
     """An application that is not started: no thread, no connection. Its start-up starts the backend, its clean-up ends it.
 
     Raises:
-        SettingsError: a signing key is missing or too short.
+        SettingsError: a signing key is missing or too short, or the keys file cannot be used.
     """
     lifecycle = Lifecycle()
-    backend = Backend(config, signing_keys(config.server))
     metrics = ServerMetrics(process_registry())
+    backend = Backend(config, signing_keys(config.server), metrics.label_records_skipped.inc)
     slots = UploadSlots(config.server.max_uploads, metrics.uploads)
+    gate = BacklogGate(BacklogLimits.of(config.server), backend.backlog.lane)
+    fast_lane = FastLane(config.server.max_classify, lambda: backend.backlog.lane(Lane.FAST), metrics.classify_calls)
+    room = SharedRoom.of(config.server, metrics)
     health = Health(backend, metrics, lifecycle)
-    app = web.Application(middlewares=[_observe(metrics, lifecycle), problems])
-    app[LIFECYCLE], app[BACKEND], app[METRICS] = lifecycle, backend, metrics
+    guard = Guard(config.server, metrics)
+    guard.load()
+    access_log = AccessLog(at_info=config.server.access_log, names=config.server.log_names)
+    app = web.Application(middlewares=[_observe(metrics, lifecycle, access_log), problems, authenticated])
+    app[LIFECYCLE], app[BACKEND], app[METRICS], app[GUARD] = lifecycle, backend, metrics, guard
+    app[ACCESS_LOG] = access_log
     for part in (
         JobsApi(config, backend, lifecycle),
-        Uploads(config, backend, metrics, lifecycle, slots),
+        Uploads(config, backend, metrics, lifecycle, slots, gate, room),
         LabelsApi(backend, metrics),
-        Classify(config, backend, metrics, lifecycle, slots),
+        Classify(config, backend, metrics, lifecycle, gate, fast_lane, room),
+        ModelsApi(backend.control),
         health,
+        Pages(),
+        OpenApi(app),
     ):
-        app.add_routes(part.routes())
+        app.add_routes(guarded(part.routes(), metrics))
+    check_routes(app.router.routes())
 
     async def running(_app: web.Application) -> AsyncIterator[None]:
+        guard.start()
         backend.start()
         sampling = asyncio.create_task(health.keep_sampling(), name="gauges")
         yield
         sampling.cancel()
         with suppress(asyncio.CancelledError):
             await sampling
-        await backend.close()
+        await guard.close()
+        await backend.close(lifecycle.left_s())
 
     app.cleanup_ctx.append(running)
     return app
 
 
-def _observe(metrics: ServerMetrics, lifecycle: Lifecycle) -> Middleware:
-    """Middleware: count every answer, log it at debug, and close connections while the server leaves."""
+def _observe(metrics: ServerMetrics, lifecycle: Lifecycle, access_log: AccessLog) -> Middleware:
+    """Middleware: count and log every answer, and close connections while the server leaves."""
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
-        with lifecycle.request():
-            response = await handler(request)
-        route = route_of(request)
-        metrics.requests.labels(route, str(response.status)).inc()
-        access.debug("request", method=request.method, route=route, status=response.status, seconds=round(time.monotonic() - started, 6))
+        status = CALLER_GONE
+        try:
+            with lifecycle.request():
+                response = await handler(request)
+            status = response.status
+            metrics.requests.labels(route_of(request), str(status)).inc()
+        except web.HTTPException as redirect:
+            status = redirect.status
+            raise
+        finally:
+            access_log.tell(request, status, started)
         if lifecycle.leaving:
             response.force_close()
         return response

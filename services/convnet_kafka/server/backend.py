@@ -9,17 +9,21 @@ import asyncio
 import os
 import random
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import common_options, producer_options, reader_options
-from convnet_kafka.kafka.consumer import PartitionReader
+from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
+from convnet_kafka.kafka.reader import PartitionReader
 from convnet_kafka.kafka.watch import TopicWatch
 from convnet_kafka.messages import Lane
-from convnet_kafka.server.config import ServerConfig
+from convnet_kafka.server.backlog import BacklogWatch, LaneWatch
+from convnet_kafka.server.config import HOUR_MS, ServerConfig
+from convnet_kafka.server.control import Control
 from convnet_kafka.server.jobs import Job, JobSigner
 from convnet_kafka.server.labels import LabelReaders
 from convnet_kafka.server.topiccheck import prepare_topics
@@ -31,10 +35,16 @@ logger = structlog.get_logger(__name__)
 BULK_LINGER_MS = 20
 # Shares of the one memory budget; a reader of labels needs little, but there may be one a partition and `max_scans` more.
 BULK_SHARE, FAST_SHARE, READER_SHARE = 0.5, 0.15, 0.02
+# The backlog's consumers never read a record.
+BACKLOG_SHARE = 0.0
 # A label with a 1024-byte name and a 500-byte detail is far smaller; batches larger than this are still delivered (KIP-74).
 MAX_LABEL_BYTES = 256 * 1024
+# A model card with a thousand class names is some 20 KB.
+MAX_CONTROL_BYTES = 1024 * 1024
 # The longest that a stop may have to wait for a look at whether Kafka is there.
 START_STEP_S = 0.5
+# However late it is, what Kafka takes at once is sent.
+LEAST_FLUSH_S = 1.0
 MIB = 1024 * 1024
 
 
@@ -44,9 +54,10 @@ class Backend:
     Args:
         config: all settings.
         keys: secrets that sign job ids.
+        count_skipped: called for every record of the labels topic that no reader may be shown.
     """
 
-    def __init__(self, config: ServerConfig, keys: list[bytes]) -> None:
+    def __init__(self, config: ServerConfig, keys: list[bytes], count_skipped: Callable[[], None]) -> None:
         self._config = config
         self.topology = Topology(config.kafka.topic_prefix)
         client = f"{config.kafka.topic_prefix}-server-{socket.gethostname()}-{os.getpid()}"
@@ -65,32 +76,44 @@ class Backend:
             )
             for lane, linger_ms, share in ((Lane.BULK, BULK_LINGER_MS, BULK_SHARE), (Lane.FAST, 0, FAST_SHARE))
         }
-        self._watch = TopicWatch(common_options(config.kafka, f"{client}-watch"), self.topology.labels)
+        self._watch = TopicWatch(common_options(config.kafka, f"{client}-watch"), self.topology.labels, self._on_made_anew)
         options = reader_options(config.kafka, f"{client}-labels", share=READER_SHARE, max_record_bytes=MAX_LABEL_BYTES)
         self.readers = LabelReaders(
             lambda partition: PartitionReader(options, self.topology.labels, partition),
             seen_bytes=config.server.seen_memory_mib * MIB,
             max_scans=config.server.max_scans,
+            count_skipped=count_skipped,
         )
-        self.signer = JobSigner(keys, lambda: self._watch.topic_id, config.job_life_ms)
+        self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)
+        control = reader_options(config.kafka, f"{client}-control", share=READER_SHARE, max_record_bytes=MAX_CONTROL_BYTES)
+        self.control = Control(control, self.topology.control)
+        # The labels topic that is read here; changes only together with its readers, so that no job gets an offset of another topic.
+        self._topic_id = b""
+        self.signer = JobSigner(keys, lambda: self._topic_id, config.job_life_ms)
         self._home: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start everything. Does not wait for Kafka."""
         for producer in self._producers.values():
             producer.start()
+        self._loop = asyncio.get_running_loop()
+        self.control.start()
         self._starting = asyncio.create_task(self._start_with_kafka(), name="server-start")
 
-    async def close(self) -> None:
-        """Send what is left and stop everything."""
+    async def close(self, within_s: float) -> None:
+        """Send what is left and stop everything; while Kafka is away, what is left is given up after `within_s` seconds."""
         if self._starting is not None:
             self._starting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._starting
-        flush_s = self._config.server.delivery_timeout_s
+        flush_s = min(self._config.server.delivery_timeout_s, max(within_s, LEAST_FLUSH_S))
         flushed = asyncio.gather(*(asyncio.to_thread(producer.close, flush_s) for producer in self._producers.values()))
-        left, *_ = await asyncio.gather(flushed, self.readers.close(), asyncio.to_thread(self._watch.close))
+        watches = asyncio.gather(
+            asyncio.to_thread(self._watch.close, flush_s), asyncio.to_thread(self.backlog.close, min(ANSWER_S, flush_s)), asyncio.to_thread(self.control.close)
+        )
+        left, *_ = await asyncio.gather(flushed, self.readers.close(), watches)
         if sum(left):
             logger.warning("stopped with unacknowledged images; their senders were told so", images=sum(left))
 
@@ -113,13 +136,17 @@ class Backend:
             found.append(f"topic {self.topology.labels} is not read yet")
         return found
 
+    def available(self) -> bool:
+        """Kafka answers, as far as is known; costs nothing."""
+        return self._watch.ready and self.silent_s() <= self._config.server.kafka_down_unready_s
+
     def check_available(self) -> None:
-        """Kafka answers, as far as is known; costs nothing.
+        """The same, for a caller.
 
         Raises:
             KafkaUnavailable: it does not.
         """
-        if not self._watch.ready or self.silent_s() > self._config.server.kafka_down_unready_s:
+        if not self.available():
             raise KafkaUnavailable("Kafka does not answer at the moment; nothing was stored: try again in a few seconds")
 
     def open_job(self, tenant: str) -> Job:
@@ -129,7 +156,10 @@ class Backend:
             KafkaUnavailable: Kafka has not told where its partitions end.
         """
         self.check_available()
-        partition, end = random.choice(list(self._watch.ends.items()))  # noqa: S311 - spreads work, hides nothing
+        topic = self._watch.topic
+        if topic.topic_id != self._topic_id:
+            raise KafkaUnavailable("the labels topic was just made anew: try again in a moment")
+        partition, end = random.choice(list(topic.ends.items()))  # noqa: S311 - spreads work, hides nothing
         return self.signer.open(tenant, partition, max(end, self.readers.end(partition) or 0))
 
     def open_home_job(self, tenant: str) -> Job:
@@ -148,7 +178,37 @@ class Backend:
         """As soon as Kafka and its topics are there: watch the labels, and read a home partition."""
         await prepare_topics(self._config)
         self._watch.start()
+        self.backlog.start()
         while not await asyncio.to_thread(self._watch.wait_ready, START_STEP_S):
             continue
-        self._home = random.choice(list(self._watch.ends))  # noqa: S311 - spreads work, hides nothing
-        self.readers.start(self._home)
+        self.readers.start(self._settle())
+
+    def _settle(self) -> int:
+        """Take the labels topic as it is now; gives a partition to be at home in."""
+        topic = self._watch.topic
+        self._topic_id = topic.topic_id
+        self._home = random.choice(list(topic.ends))  # noqa: S311 - spreads work, hides nothing
+        return self._home
+
+    def _on_made_anew(self) -> None:
+        """From the watch's thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._start_again)
+
+    def _start_again(self) -> None:
+        """The labels topic was made anew."""
+        if self._home is not None and self._watch.topic.topic_id != self._topic_id:
+            self.readers.restart(self._settle())
+
+    def _lane_watch(self, lane: Lane, client: str) -> LaneWatch:
+        config = self._config
+        options = reader_options(config.kafka, f"{client}-backlog-{lane.value}", share=BACKLOG_SHARE, max_record_bytes=MAX_LABEL_BYTES)
+        longest_s = config.topics.images_retention_hours * HOUR_MS / 1000
+        part = config.server.backlog_age_limit
+        return LaneWatch(
+            lane,
+            GroupPositions(options, self.topology.images(lane), self.topology.group(lane)),
+            overdue_s=longest_s * part if part else None,
+            longest_s=longest_s,
+        )

@@ -14,77 +14,100 @@ from aiohttp import web
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics
-from convnet_kafka.server.admission import check_body, check_serving, expect_handler, is_tar
+from convnet_kafka.server.admission import check_serving, expect_handler
+from convnet_kafka.server.api_models import ClassifyAnswer
+from convnet_kafka.server.auth import caller
 from convnet_kafka.server.backend import Backend
-from convnet_kafka.server.config import TENANT, ServerConfig
+from convnet_kafka.server.bodies import IMAGE_BODIES, NAME_PARAMETERS, BodyLimits
+from convnet_kafka.server.config import ServerConfig
+from convnet_kafka.server.describing import described, number
+from convnet_kafka.server.events import line
+from convnet_kafka.server.fastlane import FastLane
 from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScans
-from convnet_kafka.server.intake import Intake
+from convnet_kafka.server.intake import ACKNOWLEDGEMENT_SLACK_S, Intake
 from convnet_kafka.server.jobs import Job
-from convnet_kafka.server.labels_api import line
 from convnet_kafka.server.lifecycle import Lifecycle
 from convnet_kafka.server.outcome import Outcome
-from convnet_kafka.server.overload import UploadSlots
+from convnet_kafka.server.overload import BacklogGate
 from convnet_kafka.server.parameters import seconds
-from convnet_kafka.server.receiving import Body, BodyLimits, image_name
+from convnet_kafka.server.receiving import Reception, SharedRoom
 from convnet_kafka.server.uploads import count_images
 
 # More belong into a job of their own.
 MAX_IMAGES = 100
 MAX_TIMEOUT_S = 60.0
+# Kafka has the caller's time-out to acknowledge the images, but this many seconds at least: an answer must be true before it is quick.
+LEAST_ACKNOWLEDGE_S = 2.0
 
 
 class Classify:
     """The handler, and what it checks first."""
 
-    def __init__(self, config: ServerConfig, backend: Backend, metrics: ServerMetrics, lifecycle: Lifecycle, slots: UploadSlots) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        backend: Backend,
+        metrics: ServerMetrics,
+        lifecycle: Lifecycle,
+        gate: BacklogGate,
+        fast_lane: FastLane,
+        room: SharedRoom,
+    ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._lifecycle = lifecycle
-        self._slots = slots
+        self._gate = gate
+        self._fast_lane = fast_lane
         self._settings = config.server
-        image_bytes = config.kafka.max_image_bytes
-        self._limits = BodyLimits(
+        limits = BodyLimits(
             max_request_bytes=config.server.max_request_bytes,
-            max_image_bytes=image_bytes,
+            max_image_bytes=config.kafka.max_image_bytes,
             max_images=MAX_IMAGES,
             deadline_s=config.server.upload_deadline_s,
         )
+        self._reception = Reception(limits, room)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""
         return [web.post("/v1/classify", self.classify, expect_handler=expect_handler(self._check, self._metrics))]
 
+    @described(
+        "Classify at once",
+        tag="classify",
+        about="One image, or a few, on the fast lane. 200: all labels. 202: those that came in time, and a job to read the others from.",
+        parameters=(number("timeout", "seconds to wait for labels; the server has a default", MAX_TIMEOUT_S), *NAME_PARAMETERS),
+        body=IMAGE_BODIES,
+        answers={200: ClassifyAnswer, 202: ClassifyAnswer},
+        problems=("unsupported", "too-slow", "backlog-too-long", "backlog-too-old", "fast-lane-busy"),
+    )
     async def classify(self, request: web.Request) -> web.Response:
         """200 with all labels, or 202 with those that came in time."""
         timeout_s = self._check(request)
         started = time.monotonic()
-        with self._slots.taken():
-            job = self._backend.open_home_job(TENANT)
-            names: dict[str, str] = {}
+        names: dict[str, str] = {}
+        with self._fast_lane.call(names):
+            job = self._backend.open_home_job(caller(request).tenant)
             intake = Intake(
                 self._backend.producer(Lane.FAST),
                 self._backend.topology.images(Lane.FAST),
                 job,
-                deadline=started + self._limits.deadline_s,
-                acknowledge_s=self._settings.delivery_timeout_s,
+                deadline=started + self._settings.upload_deadline_s,
+                acknowledge_s=min(self._settings.delivery_timeout_s, max(timeout_s, LEAST_ACKNOWLEDGE_S) - ACKNOWLEDGEMENT_SLACK_S),
                 queue_full=self._metrics.queue_full,
                 names=names,
+                available=self._backend.available,
             )
             try:
                 async with self._backend.readers.follow(job) as follower:
-                    outcome = await self._receive(request, intake)
-                    lines = await _labels(follower, names, timeout_s)
+                    outcome = await self._reception.receive(request, intake)
+                    lines = await _labels(follower, names, intake.ended_at + timeout_s)
+                if intake.last_image:
+                    self._fast_lane.answered(asyncio.get_running_loop().time() - intake.ended_at, len(lines))
             finally:
-                count_images(self._metrics, intake.outcome)
+                count_images(request, self._metrics, intake, Lane.FAST)
                 self._metrics.classify_seconds.observe(time.monotonic() - started)
         self._metrics.labels.inc(len(lines))
         return self._answer(job, outcome, lines, names)
-
-    async def _receive(self, request: web.Request, intake: Intake) -> Outcome:
-        body = Body(request, self._limits, self._metrics.upload_bytes)
-        if is_tar(request):
-            return await body.tar(intake)
-        return await body.image(intake, image_name(request))
 
     def _answer(self, job: Job, outcome: Outcome, lines: list[bytes], missing: dict[str, str]) -> web.Response:
         unknown = {item.name for item in outcome.unknown}
@@ -98,18 +121,16 @@ class Classify:
         """All that can be known before the body is read. Takes nothing; returns the time-out in seconds."""
         check_serving(self._lifecycle)
         timeout_s = seconds(request, "timeout", MAX_TIMEOUT_S, self._settings.classify_timeout_s)
-        check_body(request, max_request_bytes=self._limits.max_request_bytes, max_image_bytes=self._limits.max_image_bytes)
-        if not is_tar(request):
-            image_name(request)
-        self._slots.check()
-        self._backend.open_home_job(TENANT)
+        self._reception.check(request)
+        self._backend.open_home_job(caller(request).tenant)
+        self._gate.check(Lane.FAST)
+        self._fast_lane.check(timeout_s)
         return timeout_s
 
 
-async def _labels(follower: Follower, missing: dict[str, str], timeout_s: float) -> list[bytes]:
-    """Labels as they come, until none is missing or the time is over; takes what came out of `missing`."""
+async def _labels(follower: Follower, missing: dict[str, str], deadline: float) -> list[bytes]:
+    """Labels as they come, until none is missing or the event loop's time is over; takes what came out of `missing`."""
     now = asyncio.get_running_loop().time
-    deadline = now() + timeout_s
     lines: list[bytes] = []
     while missing and (left_s := deadline - now()) > 0:
         try:

@@ -9,8 +9,6 @@ from convnet_kafka.server.jobs import MIN_KEY_BYTES
 from convnet_kafka.settings import KafkaSettings, ServerSettings, TopicSettings
 
 HOUR_MS = 3_600_000
-# Without authentication there is one tenant.
-TENANT = "default"
 _HOW_TO = "make one with: head -c 48 /dev/urandom | base64 > FILE"
 
 

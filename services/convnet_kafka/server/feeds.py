@@ -1,4 +1,4 @@
-"""Who reads the labels topic: a live feed of each partition that is followed, and a scan for those who are behind.
+"""Who reads the labels topic: a live feed of each partition that is followed, and scans for those who are behind.
 
 A scan hands its followers over to the feed when it gets there; the hand-over is decided on the event loop, by offset, so nothing is
 seen twice and nothing is missed. Reads run in a pool of threads; each reader has one read at a time.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
 from confluent_kafka import Message
 
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.server.following import MAX_EVENTS, Follower, dispatch, needed
+from convnet_kafka.server.following import MAX_EVENTS, Follower, Followers, Skipped, dispatch, needed
 
 logger = structlog.get_logger(__name__)
 
@@ -23,11 +24,21 @@ READ_WAIT_S = 0.5
 # A read that brought this many is followed by one that lets records gather: at full rate every wake-up costs as much as ten records.
 BUSY_RECORDS = 32
 GATHER_S = 0.01
+# Writing to one follower costs the loop some 50 us, however little is written; records gather for twice as long as their followers cost,
+# so that many followers of one job take half of the loop at most, and never wait longer than this.
+FOLLOWER_COST_S = 0.0001
+LONGEST_GATHER_S = 0.1
 RETRY_S = 1.0
+# A scan that stopped because its readers had no room keeps its place for a while: the next page goes on there, and nothing is read twice.
+LINGER_S = 10.0
+# Reading on over so many records is cheaper than asking Kafka for another place, which throws away what was fetched.
+NEAR_RECORDS = 20_000
+# Looked at at once in a scan, at least; a page of a few labels needs no more.
+MIN_SLICE = 100
 
 
 class RecordReader(Protocol):
-    """Reads one partition; `kafka.consumer.PartitionReader` is the real one."""
+    """Reads one partition; `kafka.reader.PartitionReader` is the real one."""
 
     def start(self, offset: int) -> None:
         """Read from this offset on, without waiting for Kafka."""
@@ -45,10 +56,11 @@ class RecordReader(Protocol):
 class LiveFeed:
     """Reads the end of one partition for all who follow jobs there."""
 
-    def __init__(self, reader: RecordReader, partition: int) -> None:
+    def __init__(self, reader: RecordReader, partition: int, skipped: Skipped) -> None:
         self._reader = reader
+        self._skipped = skipped
         self.partition = partition
-        self.followers: dict[str, list[Follower]] = {}
+        self.followers: Followers = {}
         # Every record before this offset has been dispatched; None until the end of the log is known.
         self.position: int | None = None
         self.ready = asyncio.Event()
@@ -56,33 +68,28 @@ class LiveFeed:
 
     def attach(self, follower: Follower) -> None:
         """From `position` on this follower is shown everything here."""
-        self.followers.setdefault(follower.job.id, []).append(follower)
+        self.followers.setdefault(follower.key, []).append(follower)
         follower.live = True
-        follower.catching_up = False
+        follower.catching_up = follower.full = False
         follower.notify()
 
     def detach(self, follower: Follower) -> None:
         """Show it no more."""
-        followers = self.followers.get(follower.job.id, [])
-        if follower in followers:
-            followers.remove(follower)
-        if not followers:
-            self.followers.pop(follower.job.id, None)
+        _take_out(self.followers, follower)
         follower.live = False
         self.unused_since = time.monotonic()
 
-    async def run(self, pool: ThreadPoolExecutor) -> None:
+    async def run(self, pool: Executor) -> None:
         """Read until cancelled; Kafka's absence is waited out."""
         loop = asyncio.get_running_loop()
         await self._start(loop, pool)
         gather_s = 0.0
         while True:
             messages = await loop.run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S, gather_s)
-            if messages:
-                self._advance(messages)
-            gather_s = GATHER_S if len(messages) >= BUSY_RECORDS else 0.0
+            shown = self._advance(messages) if messages else 0
+            gather_s = max(GATHER_S if len(messages) >= BUSY_RECORDS else 0.0, min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S))
 
-    async def _start(self, loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor) -> None:
+    async def _start(self, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
         while self.position is None:
             try:
                 self.position = await loop.run_in_executor(pool, self._reader.start_at_end)
@@ -91,87 +98,166 @@ class LiveFeed:
                 await asyncio.sleep(RETRY_S)
         self.ready.set()
 
-    def _advance(self, messages: list[Message]) -> None:
-        end = dispatch(messages, self.followers)
+    def _advance(self, messages: list[Message]) -> int:
+        end, shown = dispatch(messages, self.followers, self._skipped)
         self.position = end
-        for followers in list(self.followers.values()):
-            followers[0].seen.covered = max(followers[0].seen.covered, end)
-            for follower in list(followers):
-                follower.position = max(follower.position, end)
-                if not follower.has_room():
-                    self.detach(follower)
+        for follower in _advanced(self.followers, end):
+            self.detach(follower)
+            follower.notify()
+        return shown
 
 
 class Scan:
-    """Catches up on one partition for all who are behind, in one pass, and ends when nobody is left in it."""
+    """Catches up on a stretch of one partition for all who are behind there, in one pass, and ends when nobody has needed it for a while.
 
-    def __init__(self, reader: RecordReader, feed: LiveFeed) -> None:
+    Attributes:
+        ended: True when it takes nobody along any more.
+        position: every record of the pass before this offset has been dispatched; None before the first pass.
+    """
+
+    def __init__(self, reader: RecordReader, feed: LiveFeed, skipped: Skipped) -> None:
         self._reader = reader
         self._feed = feed
+        self._skipped = skipped
         self._waiting: list[Follower] = []
-        self.followers: dict[str, list[Follower]] = {}
-        self.position = 0
+        self._called = asyncio.Event()
+        # Records that were read and that nobody had room for.
+        self._left: list[Message] = []
+        self._started = False
+        self.followers: Followers = {}
+        self.position: int | None = None
+        self.ended = False
+
+    def suits(self, follower: Follower) -> bool:
+        """True when this follower can be taken along without reading much for it alone."""
+        return self.position is None or 0 <= needed(follower) - self.position <= NEAR_RECORDS
 
     def add(self, follower: Follower) -> None:
         """Take a follower along: in this pass when it needs nothing that has passed, else in the next."""
         follower.catching_up = True
-        if self.followers and needed(follower) >= self.position:
+        follower.full = False
+        if self.followers and self.position is not None and needed(follower) >= self.position:
             self._join(follower)
         else:
             self._waiting.append(follower)
+            self._called.set()
 
     def remove(self, follower: Follower) -> None:
         """Take it no further."""
         follower.catching_up = False
         if follower in self._waiting:
             self._waiting.remove(follower)
-        followers = self.followers.get(follower.job.id, [])
-        if follower in followers:
-            followers.remove(follower)
-        if not followers:
-            self.followers.pop(follower.job.id, None)
+        _take_out(self.followers, follower)
 
-    async def run(self, pool: ThreadPoolExecutor) -> None:
-        """Pass after pass until nobody is behind."""
+    @property
+    def idle(self) -> bool:
+        """True while it takes nobody along and only keeps its place."""
+        return not self._waiting and not self.followers
+
+    def everyone(self) -> list[Follower]:
+        """All it takes along, or will."""
+        return self._waiting + [follower for group in self.followers.values() for follower in group]
+
+    async def run(self, pool: Executor) -> None:
+        """Pass after pass, until nobody has been behind for a while."""
         await self._feed.ready.wait()
-        while self._waiting:
-            self.position = min(needed(follower) for follower in self._waiting)
-            for follower in self._waiting:
-                self._join(follower)
-            self._waiting = []
-            self._hand_over()
-            if self.followers:
-                await self._pass(pool)
-
-    async def _pass(self, pool: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(pool, self._reader.start, self.position)
         try:
-            while self.followers:
-                messages = await loop.run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S)
-                if messages:
-                    self._advance(dispatch(messages, self.followers))
+            while self._waiting or await self._lingered():
+                await self._begin(pool)
                 self._hand_over()
+                while self.followers:
+                    await self._step(pool)
+                    self._hand_over()
         finally:
-            await loop.run_in_executor(pool, self._reader.close)
+            self.ended = True
+            await asyncio.get_running_loop().run_in_executor(pool, self._reader.close)
+
+    async def _lingered(self) -> bool:
+        """Keep the place while that may be of use; True when somebody came."""
+        if self.position is None or self._feed.position is None or self.position >= self._feed.position:
+            return False
+        self._called.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await self._called.wait()
+        return bool(self._waiting)
+
+    async def _begin(self, pool: Executor) -> None:
+        """Go to where those who wait must begin."""
+        first = min(needed(follower) for follower in self._waiting)
+        for follower in self._waiting:
+            self._join(follower)
+        self._waiting = []
+        if not self._started or self.position is None or not 0 <= first - self.position <= NEAR_RECORDS:
+            await self._go_to(first, pool)
+
+    async def _go_to(self, offset: int, pool: Executor) -> None:
+        self.position = offset
+        self._left = []
+        self._started = self._feed.position is None or offset < self._feed.position
+        if self._started:
+            await asyncio.get_running_loop().run_in_executor(pool, self._reader.start, offset)
+
+    async def _step(self, pool: Executor) -> None:
+        """Show the followers some records."""
+        messages = self._left
+        if not messages:
+            messages = await asyncio.get_running_loop().run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S)
+        room = max((follower.room for group in self.followers.values() for follower in group), default=0)
+        several = max(MIN_SLICE, min(room, MAX_EVENTS))
+        messages, self._left = messages[:several], messages[several:]
+        if not messages or not self.followers:
+            self._left = messages + self._left
+            return
+        end, _ = dispatch(messages, self.followers, self._skipped)
+        full = _advanced(self.followers, end)
+        for follower in full:
+            self.remove(follower)
+            follower.notify()
+        self.position = end
+        if not self.followers and full:
+            # Back to the first record that somebody had no room for.
+            self.position = min(follower.position for follower in full)
+            self._left = [message for message in messages if (message.offset() or 0) >= self.position] + self._left
+        elif self.followers:
+            await self._skip(pool)
+
+    async def _skip(self, pool: Executor) -> None:
+        """Pass over a long stretch that nobody needs."""
+        first = min(needed(follower) for group in self.followers.values() for follower in group)
+        if self.position is not None and first - self.position > NEAR_RECORDS:
+            await self._go_to(first, pool)
 
     def _join(self, follower: Follower) -> None:
-        self.followers.setdefault(follower.job.id, []).append(follower)
-
-    def _advance(self, end: int) -> None:
-        self.position = end
-        for followers in list(self.followers.values()):
-            followers[0].seen.covered = max(followers[0].seen.covered, end)
-            for follower in list(followers):
-                follower.position = max(follower.position, end)
-                if not follower.has_room():
-                    self.remove(follower)
+        self.followers.setdefault(follower.key, []).append(follower)
 
     def _hand_over(self) -> None:
         """Followers that have seen all the feed has dispatched go over to the feed."""
-        if self._feed.position is None or self.position < self._feed.position:
+        if self._feed.position is None or self.position is None or self.position < self._feed.position:
             return
         for followers in list(self.followers.values()):
             for follower in list(followers):
                 self.remove(follower)
                 self._feed.attach(follower)
+
+
+def _advanced(followers: Followers, end: int) -> list[Follower]:
+    """Note that all records before `end` were dispatched; gives the followers that had no room for all of theirs."""
+    full = []
+    for group in followers.values():
+        seen = group[0].seen
+        seen.covered = max(seen.covered, end)
+        for follower in group:
+            if follower.full:
+                full.append(follower)
+            else:
+                follower.position = max(follower.position, end)
+    return full
+
+
+def _take_out(followers: Followers, follower: Follower) -> None:
+    group = followers.get(follower.key, [])
+    if follower in group:
+        group.remove(follower)
+    if not group:
+        followers.pop(follower.key, None)

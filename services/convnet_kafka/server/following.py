@@ -51,6 +51,7 @@ class Follower:
         cursor: offset of the last event given out, or what the reader started with.
         live: True while it sees results as they come; then `progress` is up to date.
         position: the next offset this follower has not been shown.
+        full: True when there were results it had no room for.
         on_close: called when it is closed, if set.
     """
 
@@ -62,10 +63,12 @@ class Follower:
         *,
         after: int | None,
         buffer_events: int,
+        quota: int | None = None,
         wanted: Wanted | None = None,
     ) -> None:
         self._enroll = enroll
         self._buffer_events = buffer_events
+        self._quota = NO_EVENTS if quota is None else quota
         self._wanted = wanted
         self._events: deque[LabelEvent] = deque()
         self._bytes = 0
@@ -77,6 +80,7 @@ class Follower:
         self.cursor = after
         self.live = False
         self.catching_up = False
+        self.full = False
         self.on_close: Callable[[], None] | None = None
         self.position = seen.start if after is None else max(after + 1, seen.start)
         if not buffer_events:
@@ -162,7 +166,9 @@ class Follower:
     @property
     def room(self) -> int:
         """Events it can be shown before it must give some out."""
-        return max(0, self._buffer_events - len(self._events)) if self._bytes < BUFFER_BYTES else 0
+        if self.position == NO_EVENTS:
+            return MAX_EVENTS
+        return max(0, min(self._buffer_events - len(self._events), self._quota)) if self._bytes < BUFFER_BYTES else 0
 
     def show(self, events: list[LabelEvent], end: int, size: int) -> None:
         """Show it the results of its job in a stretch of the partition, as far as there is room; `position` tells how far that was.
@@ -181,11 +187,13 @@ class Follower:
         if self._wanted is not None:
             given = [event for event in given if self._wanted(event)]
         room = self.room
-        if len(given) > room:
+        self.full = len(given) > room
+        if self.full:
             end = given[room].offset
             given = given[:room]
         if given:
             self._events.extend(given)
+            self._quota -= len(given)
             self._bytes += size if given is events else _size(given)
             self._wake.set()
         self.position = max(self.position, end)
@@ -237,15 +245,12 @@ def dispatch(messages: list[Message], followers: Followers, skipped: Skipped) ->
         headers: Mapping[str, Any] = dict(message.headers() or ())
         interested = followers.get(headers.get("job", b""))
         try:
-            if interested is None:
-                if "job" not in headers:
-                    raise WireError("the record has no header 'job' (docs/wire.md)")
-                continue
-            event = _observe(message, headers, interested[0])
+            # One without a job is no record of ours at all: what it lacks is told by the same words.
+            event = _observe(message, headers, interested) if interested or "job" not in headers else None
         except (WireError, ValueError) as error:
             skipped(message, error)
             continue
-        if event is not None:
+        if event is not None and interested:
             found.setdefault(interested[0].key, []).append(event)
     end = (messages[-1].offset() or 0) + 1 if messages else 0
     shown = 0
@@ -257,21 +262,24 @@ def dispatch(messages: list[Message], followers: Followers, skipped: Skipped) ->
     return end, shown
 
 
-def _observe(message: Message, headers: Mapping[str, Any], reader: Follower) -> LabelEvent | None:
+def _observe(message: Message, headers: Mapping[str, Any], interested: list[Follower] | None) -> LabelEvent | None:
     """Enter one record of a job into what was seen of it; gives the result when it counts.
 
     Raises:
         WireError: the record is not as docs/wire.md says. It is passed over before it counts, so every reader agrees.
     """
     record = ReplyHeaders.parse(headers)
-    if record.tenant != reader.job.tenant:
+    if not interested or record.tenant != interested[0].job.tenant:
         return None
+    seen = interested[0].seen
     if record.image is None:
-        reader.seen.close(parse_close(message.value()))
-        return LabelEvent(-1, b"")
+        seen.close(parse_close(message.value()))
+        for follower in interested:
+            follower.notify()
+        return None
     value = one_line(message.value())
     offset = message.offset() or 0
-    if not reader.seen.observe(offset, record.image, record.revision, failed=record.failed):
+    if not seen.observe(offset, record.image, record.revision, failed=record.failed):
         return None
     return LabelEvent(offset, value, record.failed)
 

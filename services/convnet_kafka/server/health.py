@@ -12,9 +12,11 @@ from aiohttp import web
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics, exposition
+from convnet_kafka.server.api_models import Alive, Ready
 from convnet_kafka.server.backend import Backend
+from convnet_kafka.server.describing import described
 from convnet_kafka.server.lifecycle import Lifecycle
-from convnet_kafka.server.problems import json_response
+from convnet_kafka.server.problems import model_response
 
 # Seconds between looks at what is shown as a gauge.
 SAMPLE_S = 1.0
@@ -34,15 +36,18 @@ class Health:
         """The routes served here."""
         return [web.get("/healthz", self.alive), web.get("/readyz", self.ready), web.get("/metrics", self.metrics)]
 
+    @described("Is it alive", tag="service", answers={200: Alive})
     async def alive(self, _request: web.Request) -> web.Response:
         """200 whenever the event loop comes to answer."""
-        return json_response({"alive": True})
+        return model_response(Alive(alive=True))
 
+    @described("Is it ready", tag="service", answers={200: Ready, 503: Ready})
     async def ready(self, _request: web.Request) -> web.Response:
         """200 when this server can take uploads and tell labels, else 503 with what is missing."""
         reasons = self.reasons()
-        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return model_response(Ready(ready=not reasons, reasons=reasons), 503 if reasons else 200)
 
+    @described("Metrics for Prometheus", tag="service", answers={200: None})
     async def metrics(self, _request: web.Request) -> web.Response:
         """All metrics of this process, or of all that share its port."""
         self.sample()
@@ -60,6 +65,18 @@ class Health:
         self._metrics.ready.set(not self.reasons())
         for lane in Lane:
             self._metrics.producer_queue.labels(lane.value).set(self._backend.producer(lane).queued())
+            self._sample_backlog(lane)
+
+    def _sample_backlog(self, lane: Lane) -> None:
+        silent_s = self._backend.backlog.silent_s(lane)
+        self._metrics.backlog_silent.labels(lane.value).set(silent_s if math.isfinite(silent_s) else _NEVER_S)
+        found = self._backend.backlog.lane(lane)
+        if found is None:
+            return
+        self._metrics.backlog_images.labels(lane.value).set(found.waiting)
+        self._metrics.backlog_drain.labels(lane.value).set(-1 if found.drain_s is None else found.drain_s)
+        self._metrics.backlog_oldest.labels(lane.value).set(found.oldest_s)
+        self._metrics.backlog_expired.labels(lane.value).set(found.expired)
 
     async def keep_sampling(self) -> None:
         """Sample until cancelled: a process that shares its port is scraped through another one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from confluent_kafka import KafkaError
@@ -25,6 +26,7 @@ ROOM_STEP_S = 0.005
 # Callbacks come once `message.timeout.ms` is over; this much later than that something is broken.
 ACKNOWLEDGEMENT_SLACK_S = 5.0
 _LATE = "the upload's time was over before Kafka took it: send it again"
+_AWAY = "Kafka does not answer at the moment, and it was not stored: send it again in a few seconds"
 _NOT_ACKNOWLEDGED = "Kafka has not acknowledged it; it may be stored or not: send it again"
 
 
@@ -67,10 +69,12 @@ class Intake:
         acknowledge_s: seconds Kafka has to acknowledge an image.
         queue_full: counts waits for room.
         names: filled with the name of every image by its id, when given.
+        available: False while Kafka is away: nothing is handed over then, so that nobody waits for it and memory does not fill.
 
     Attributes:
         outcome: what became of the images; `accepted` only after `finish`.
         last_image: id of the last image handed over.
+        ended_at: when the last image had been handed over, in the event loop's seconds; 0 before.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Intake:
         acknowledge_s: float,
         queue_full: Counter,
         names: dict[str, str] | None = None,
+        available: Callable[[], bool] = lambda: True,
     ) -> None:
         self._acknowledgement = Acknowledgement()
         self._delivery = producer.delivery(self._acknowledgement)
@@ -95,9 +100,11 @@ class Intake:
         self._acknowledge_s = acknowledge_s
         self._queue_full = queue_full
         self._names = names
+        self._available = available
         self._handed_over = 0
         self.outcome = Outcome()
         self.last_image = ""
+        self.ended_at = 0.0
 
     @property
     def images(self) -> int:
@@ -128,7 +135,7 @@ class Intake:
         return True
 
     async def offer_when_there_is_room(self, name: str, content: bytes) -> None:
-        """Take one image for which there was no room a moment ago; when the time is over it counts as unknown."""
+        """Take one image for which there was no room a moment ago; when the time is over, or Kafka is away, it counts as unknown."""
         self._queue_full.inc()
         while not self.late:
             await asyncio.sleep(ROOM_STEP_S)
@@ -138,12 +145,12 @@ class Intake:
 
     def give_up(self, name: str) -> None:
         """Account for an image for which there was no time."""
-        self.outcome.unknown.append(Unknown(name, _LATE))
+        self.outcome.unknown.append(Unknown(name, _LATE if self._available() else _AWAY))
 
     @property
     def late(self) -> bool:
-        """True when nothing more may be handed to Kafka."""
-        return time.monotonic() > self._deadline
+        """True when nothing more may be handed to Kafka, for good or while it is away."""
+        return time.monotonic() > self._deadline or not self._available()
 
     async def finish(self) -> Outcome:
         """Wait for Kafka's answers, and tell what became of each image.
@@ -152,6 +159,7 @@ class Intake:
             KafkaUnavailable: not even failures were told in time.
         """
         self._delivery.seal()
+        self.ended_at = asyncio.get_running_loop().time()
         await self._acknowledgement.wait(self._acknowledge_s)
         for failure in self._delivery.failures:
             name = str(failure.tag)
@@ -159,5 +167,7 @@ class Intake:
                 self.refuse(Refusal(name, RefusalCode.TOO_LARGE, f"Kafka refused it: {failure.reason}"))
             else:
                 self.outcome.unknown.append(Unknown(name, clip(f"{_NOT_ACKNOWLEDGED} ({failure.reason})", 300)))
-        self.outcome.accepted = self._handed_over - len(self._delivery.failures)
+        # Those that failed are counted among the refused and the unknown now.
+        self._handed_over -= len(self._delivery.failures)
+        self.outcome.accepted = self._handed_over
         return self.outcome

@@ -15,17 +15,19 @@ from typing import Any
 
 import structlog
 
+from convnet_kafka.errors import ConvnetKafkaError
+from convnet_kafka.server.events import Wanted
 from convnet_kafka.server.feeds import LiveFeed, RecordReader, Scan
-from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScans, needed
-from convnet_kafka.server.jobs import Job
+from convnet_kafka.server.following import BUFFER_EVENTS, Follower, FollowerClosed, Skipped, TooManyScans, needed
+from convnet_kafka.server.jobs import Job, JobOfAnotherCluster
 from convnet_kafka.server.seen import SeenJobs
 
 logger = structlog.get_logger(__name__)
 
-# Events a follower may have waiting; at some 250 bytes each this bounds a follower to 2.5 MB.
-BUFFER_EVENTS = 10_000
 # A feed nobody follows any more goes on for a while: the next page, or a reconnect, finds it live.
 FEED_LINGER_S = 30.0
+# Seconds between looks at what nobody uses any more; each costs some microseconds for every job that is remembered.
+TIDY_S = 1.0
 
 
 class LabelReaders:
@@ -34,18 +36,28 @@ class LabelReaders:
     Args:
         open_reader: makes a reader of a partition of the labels topic.
         seen_bytes: memory for jobs that nobody reads at the moment.
-        max_scans: partitions that may be caught up on at once.
+        max_scans: stretches of partitions that may be caught up on at once.
+        count_skipped: called for every record that no reader may be shown.
     """
 
-    def __init__(self, open_reader: Callable[[int], RecordReader], *, seen_bytes: int, max_scans: int) -> None:
+    def __init__(
+        self,
+        open_reader: Callable[[int], RecordReader],
+        *,
+        seen_bytes: int,
+        max_scans: int,
+        count_skipped: Callable[[], None] = lambda: None,
+    ) -> None:
         self._open_reader = open_reader
         self._seen = SeenJobs(seen_bytes)
         self._max_scans = max_scans
+        self._skipped = Skipped(count_skipped)
         self._pool = ThreadPoolExecutor(max_workers=256, thread_name_prefix="labels")
         self._feeds: dict[int, LiveFeed] = {}
-        self._scans: dict[int, Scan] = {}
+        self._scans: dict[Scan, int] = {}
         self._readers: dict[int, RecordReader] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._tidying: asyncio.Task[None] | None = None
         self._followers: set[Follower] = set()
         self._home: int | None = None
         self._closing = False
@@ -54,6 +66,19 @@ class LabelReaders:
         """Start reading the home partition, whose feed never ends. Does not wait for Kafka."""
         self._home = home_partition
         self._feed(home_partition)
+        self._tidying = self._tidying or asyncio.create_task(self._keep_tidy(), name="labels-tidy")
+
+    def restart(self, home_partition: int) -> None:
+        """The topic was made anew: end all followers, whose jobs are gone with it, forget everything, and read the new one."""
+        for follower in list(self._followers):
+            follower.close(JobOfAnotherCluster("the labels topic was made anew: open a new job and send the images again"))
+        for task in list(self._tasks.values()):
+            task.cancel()
+        for reader in self._readers.values():
+            self._pool.submit(reader.close)
+        self._feeds, self._scans, self._readers = {}, {}, {}
+        self._seen.clear()
+        self.start(home_partition)
 
     def end(self, partition: int) -> int | None:
         """A safe start for a job opened now: where the live feed of a partition is, if there is one."""
@@ -66,21 +91,32 @@ class LabelReaders:
         return self._home is not None and self.end(self._home) is not None
 
     @asynccontextmanager
-    async def follow(self, job: Job, after: int | None = None, buffer_events: int = BUFFER_EVENTS) -> AsyncIterator[Follower]:
+    async def follow(
+        self,
+        job: Job,
+        after: int | None = None,
+        buffer_events: int = BUFFER_EVENTS,
+        *,
+        quota: int | None = None,
+        wanted: Wanted | None = None,
+    ) -> AsyncIterator[Follower]:
         """Follow a job.
 
         Args:
             job: the job.
             after: the cursor: only results after this offset; None for all.
-            buffer_events: events it may have waiting; a page needs no more than its limit, and 0 follows the progress alone.
+            buffer_events: events it may have waiting; 0 follows the progress alone.
+            quota: events it takes altogether, so that none are read for it beyond; None for all there are.
+            wanted: lets through the results that are to be shown; all count for the progress.
 
         Raises:
             TooManyScans: it would have to catch up and there is no room.
             FollowerClosed: the server goes away.
         """
         if self._closing:
-            raise FollowerClosed("the server is going away: connect again")
-        follower = Follower(self.enroll, job, self._seen.get(job.id, job.offset), after=after, buffer_events=buffer_events)
+            raise _going_away()
+        seen = self._seen.get(job.id, job.offset)
+        follower = Follower(self.enroll, job, seen, after=after, buffer_events=buffer_events, quota=quota, wanted=wanted)
         self._followers.add(follower)
         try:
             self.enroll(follower)
@@ -98,49 +134,71 @@ class LabelReaders:
             follower.seen.covered = max(follower.seen.covered, feed.position)
             feed.attach(follower)
             return
-        scan = self._scans.get(partition)
-        if scan is None:
-            if len(self._scans) >= self._max_scans:
-                raise TooManyScans(f"{self._max_scans} partitions are being caught up on in this process: try again in a moment")
-            scan = self._scans[partition] = Scan(self._open_reader(partition), feed)
-            scan.add(follower)
-            self._spawn(scan, scan.run(self._pool), partition)
-        else:
-            scan.add(follower)
+        self._scan_for(follower, feed).add(follower)
 
     def disconnect(self) -> None:
         """Tell all followers to connect elsewhere; what they have waiting is still theirs."""
         self._closing = True
-        for follower in self._followers:
-            follower.close()
+        for follower in list(self._followers):
+            follower.close(_going_away())
 
     async def close(self) -> None:
         """Stop reading."""
         self.disconnect()
-        for task in self._tasks.values():
+        tasks = [*self._tasks.values(), *([self._tidying] if self._tidying else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         # Reads under way end within READ_WAIT_S; only then may their consumers be closed.
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
         for reader in self._readers.values():
             reader.close()
         self._readers.clear()
 
+    def _scan_for(self, follower: Follower, feed: LiveFeed) -> Scan:
+        """The scan that takes a follower along: one that is near, else a new one, else one of its partition that will come to it."""
+        partition = follower.job.partition
+        here = [scan for scan, where in self._scans.items() if where == partition and not scan.ended]
+        for scan in here:
+            if scan.suits(follower):
+                return scan
+        # Several scans of one partition spare far-apart readers each other's stretches, but must leave room for other partitions.
+        if here and len(self._scans) >= self._max_scans // 2:
+            return min(here, key=lambda scan: len(scan.everyone()))
+        if len(self._scans) >= self._max_scans:
+            self._end_idle_scan()
+        if len(self._scans) >= self._max_scans:
+            raise TooManyScans(f"{self._max_scans} readers are catching up in this process: try again in a moment")
+        scan = Scan(self._open_reader(partition), feed, self._skipped)
+        self._scans[scan] = partition
+        self._spawn(scan, scan.run(self._pool))
+        return scan
+
+    def _end_idle_scan(self) -> None:
+        """Make room: a scan that only keeps its place gives it up."""
+        for scan in list(self._scans):
+            if scan.idle or scan.ended:
+                scan.ended = True
+                del self._scans[scan]
+                if scan in self._tasks:
+                    self._tasks[scan].cancel()
+                return
+
     def _feed(self, partition: int) -> LiveFeed:
         feed = self._feeds.get(partition)
         if feed is None:
             reader = self._readers[partition] = self._open_reader(partition)
-            feed = self._feeds[partition] = LiveFeed(reader, partition)
-            self._spawn(feed, feed.run(self._pool), None)
+            feed = self._feeds[partition] = LiveFeed(reader, partition, self._skipped)
+            self._spawn(feed, feed.run(self._pool))
         return feed
 
-    def _spawn(self, owner: LiveFeed | Scan, work: Coroutine[Any, Any, None], scanned: int | None) -> None:
+    def _spawn(self, owner: LiveFeed | Scan, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[owner] = asyncio.create_task(work)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.pop(owner, None)
-            if scanned is not None:
-                self._scans.pop(scanned, None)
+            if isinstance(owner, Scan):
+                self._scans.pop(owner, None)
             if not task.cancelled() and task.exception() is not None:
                 logger.error("a labels reader ended", error=repr(task.exception()))
                 self._lost(owner)
@@ -149,28 +207,38 @@ class LabelReaders:
 
     def _lost(self, owner: LiveFeed | Scan) -> None:
         """A reader broke: its followers enroll again at their next call."""
-        for followers in list(owner.followers.values()):
-            for follower in list(followers):
-                follower.live = follower.catching_up = False
-                follower.notify()
-        if isinstance(owner, LiveFeed):
-            self._feeds.pop(owner.partition, None)
+        followers = owner.everyone() if isinstance(owner, Scan) else [one for group in owner.followers.values() for one in group]
+        for follower in followers:
+            follower.live = follower.catching_up = False
+            follower.notify()
+        if isinstance(owner, LiveFeed) and self._feeds.get(owner.partition) is owner:
+            del self._feeds[owner.partition]
+            self._pool.submit(self._readers.pop(owner.partition).close)
 
     def _leave(self, follower: Follower) -> None:
         partition = follower.job.partition
         if partition in self._feeds:
             self._feeds[partition].detach(follower)
-        if partition in self._scans:
-            self._scans[partition].remove(follower)
-        self._seen.shrink({other.seen for other in self._followers})
-        self._end_unused()
+        for scan, where in self._scans.items():
+            if where == partition:
+                scan.remove(follower)
+
+    async def _keep_tidy(self) -> None:
+        """Until cancelled: forget jobs past the bound, and stop feeds that nobody has followed for a while."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            self._seen.shrink({follower.seen for follower in self._followers})
+            self._end_unused()
 
     def _end_unused(self) -> None:
-        """Stop feeds that nobody has followed for a while."""
+        used = {self._home, *self._scans.values()}
         for partition, feed in list(self._feeds.items()):
-            unused = not feed.followers and partition not in self._scans and partition != self._home
-            if unused and time.monotonic() - feed.unused_since > FEED_LINGER_S:
+            if not feed.followers and partition not in used and time.monotonic() - feed.unused_since > FEED_LINGER_S:
                 del self._feeds[partition]
                 if feed in self._tasks:
                     self._tasks[feed].cancel()
                 self._pool.submit(self._readers.pop(partition).close)
+
+
+def _going_away() -> ConvnetKafkaError:
+    return FollowerClosed("the server is going away: connect again with the cursor")

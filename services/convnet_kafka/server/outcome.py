@@ -17,6 +17,7 @@ class RefusalCode(StrEnum):
     EMPTY = "empty"
     BAD_NAME = "bad-name"
     NOT_A_FILE = "not-a-file"
+    DAMAGED = "damaged"
 
 
 class Refusal(NamedTuple):

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 `application/problem+json`: the one place where an exception becomes an HTTP status.
 
-Knows every slug of docs/http.md. Never puts a job id or a key into an answer or a log.
+The kinds of problems stand in `problem_types.py`. Never puts a job id or a key into an answer or a log.
 """
 
 from __future__ import annotations
@@ -12,35 +12,17 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import web
+from pydantic import BaseModel
 
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable, TopicMismatch
 from convnet_kafka.server.following import FollowerClosed, TooManyScans
 from convnet_kafka.server.jobs import JobExpired, JobOfAnotherCluster, JobUnknown
+from convnet_kafka.server.problem_types import SLUGS
 
 logger = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# slug -> (status, title)
-SLUGS: Mapping[str, tuple[int, str]] = {
-    "bad-request": (400, "The request is malformed"),
-    "job-unknown": (404, "There is no such job"),
-    "not-found": (404, "There is nothing at this path"),
-    "method-not-allowed": (405, "This path does not take this method"),
-    "too-slow": (408, "The body did not arrive in time"),
-    "job-expired": (410, "The job has expired"),
-    "job-of-another-cluster": (410, "The job belongs to another Kafka"),
-    "too-large": (413, "The body or the image is too large"),
-    "unsupported": (415, "The content is not supported"),
-    "too-many-uploads": (429, "Too many uploads are in progress"),
-    "internal": (500, "The server made a mistake"),
-    "backlog-too-long": (503, "Too much work waits already"),
-    "backlog-too-old": (503, "Work has waited for too long already"),
-    "fast-lane-busy": (503, "The fast lane cannot answer in time"),
-    "kafka-unavailable": (503, "Kafka does not answer"),
-    "too-many-scans": (503, "Too many readers are catching up"),
-    "shutting-down": (503, "This server is going away"),
-}
 # Kafka looks for a lost broker again within a second; a slot of an upload or a scan is free after about as long.
 RETRY_AFTER_S = 1.0
 _ERRORS: Mapping[type[ConvnetKafkaError], str] = {
@@ -63,21 +45,34 @@ class Problem(ConvnetKafkaError):
         detail: what happened, and what to do.
         retry_after_s: seconds; one second for 429 and 503 when not given.
         extensions: further members of the answer.
+        headers: further headers of the answer.
     """
 
-    def __init__(self, slug: str, detail: str, *, retry_after_s: float | None = None, extensions: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        extensions: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.slug = slug
-        self.status, self.title = SLUGS[slug]
+        self.status, self.title = SLUGS[slug].status, SLUGS[slug].title
         self.retry_after_s = RETRY_AFTER_S if retry_after_s is None and self.status in {429, 503} else retry_after_s
         self.extensions = dict(extensions or {})
+        self.headers = dict(headers or {})
 
     def response(self) -> web.Response:
         """The answer."""
         members = {"type": f"/problems/{self.slug}", "title": self.title, "status": self.status, "detail": str(self)}
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+        retry_after = {} if self.retry_after_s is None else {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
         return web.Response(
-            status=self.status, body=orjson.dumps(members | self.extensions), headers=headers, content_type="application/problem+json"
+            status=self.status,
+            body=orjson.dumps(members | self.extensions),
+            headers=retry_after | self.headers,
+            content_type="application/problem+json",
         )
 
 
@@ -98,7 +93,7 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.StreamResp
         raise error
     slug = _STATUSES.get(error.status, "bad-request")
     detail = {
-        404: "no call has this path: docs/http.md lists them all",
+        404: "no call has this path: /docs lists them all",
         405: f"{request.method} is not possible here: {error.headers.get('Allow', '')} is",
     }.get(error.status, error.reason)
     response = Problem(slug, detail).response()
@@ -123,3 +118,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 def json_response(value: Any, status: int = 200) -> web.Response:
     """An answer in JSON."""
     return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")
+
+
+def model_response(model: BaseModel, status: int = 200) -> web.Response:
+    """An answer in JSON, from the model that describes it."""
+    return web.Response(status=status, body=model.model_dump_json().encode(), content_type="application/json")

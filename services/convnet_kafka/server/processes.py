@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.metrics import MULTIPROCESS_FOLDER
+from convnet_kafka.server.auth import check_access
 from convnet_kafka.server.config import ServerConfig, signing_keys
 from convnet_kafka.server.run import StopRequest, url_of
 from convnet_kafka.server.transfer import LogConfig, dump
@@ -51,9 +52,10 @@ class Supervisor:
         """Keep all processes running until a signal comes, then wait for their end.
 
         Raises:
-            SettingsError: a signing key is missing, or the port is taken.
+            SettingsError: a signing key is missing, the keys file cannot be used, or the address cannot or must not be listened on.
         """
         signing_keys(self._config.server)
+        check_access(self._config.server)
         stop = StopRequest()
         self._pass_on(stop)
         with _reserve(self._config.server.host, self._config.server.port) as reserved, tempfile.TemporaryDirectory() as folder:

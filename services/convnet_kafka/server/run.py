@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.server.app import BACKEND, LIFECYCLE, build
+from convnet_kafka.server.auth import check_access
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.lifecycle import Lifecycle
 
@@ -26,6 +28,8 @@ BACKLOG = 1024
 KEEPALIVE_S = 75.0
 # Seconds for answers that are ready to be written when everything else has ended.
 LAST_ANSWERS_S = 1.0
+# Part of the time for ending that is kept for it, and seconds of it at most: the last answers, what the producers hold, and their threads.
+CLOSING_PART, CLOSING_S = 0.25, 4.0
 
 
 @dataclass(slots=True)
@@ -65,9 +69,10 @@ async def serve(
         on_listening: called with the URL once connections are accepted; else it is logged.
 
     Raises:
-        SettingsError: a signing key is missing, or the address cannot be listened on.
+        SettingsError: a signing key is missing, the keys file cannot be used, or the address cannot or must not be listened on.
     """
     settings = config.server
+    check_access(settings)
     app = build(config)
     runner = web.AppRunner(
         app,
@@ -95,10 +100,13 @@ async def serve(
         await site.stop()
         # Streams and waiting pages end by themselves, so that only uploads are waited for. Not left to aiohttp, whose own shutdown throws
         # away what still comes of a body.
+        lifecycle = app[LIFECYCLE]
+        lifecycle.end_by = time.monotonic() + settings.shutdown_timeout_s
         app[BACKEND].readers.disconnect()
-        cut_off = await app[LIFECYCLE].drained(settings.shutdown_timeout_s)
+        drain_s = settings.shutdown_timeout_s - min(CLOSING_S, CLOSING_PART * settings.shutdown_timeout_s)
+        cut_off = await lifecycle.drained(drain_s)
         if cut_off:
-            logger.warning("requests cut off", requests=cut_off, after_s=settings.shutdown_timeout_s)
+            logger.warning("requests cut off", requests=cut_off, after_s=drain_s)
     finally:
         await runner.cleanup()
     logger.info("stopped")

@@ -101,7 +101,19 @@ class SeenResults:
         total: largest number any close has said, or None.
     """
 
-    __slots__ = ("_failed", "_failures", "_images", "_next", "_only_revised", "_repeats", "_revised", "_revisions", "covered", "start", "total")
+    __slots__ = (
+        "_failed",
+        "_failures",
+        "_images",
+        "_next",
+        "_only_revised",
+        "_repeats",
+        "_revised",
+        "_revisions",
+        "covered",
+        "start",
+        "total",
+    )
 
     def __init__(self, start: int) -> None:
         self.start = start

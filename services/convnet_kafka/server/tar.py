@@ -7,43 +7,19 @@ spends 16 to 18 us on a small member where this spends 2 (measured on one core),
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from convnet_kafka.errors import ConvnetKafkaError
-from convnet_kafka.messages import MAX_NAME_BYTES, clip
 from convnet_kafka.server import tarheader
+from convnet_kafka.server.members import BodyError, Image, refusal, refused
 from convnet_kafka.server.outcome import Refusal, RefusalCode
 from convnet_kafka.server.tarheader import BLOCK, ZERO_BLOCK
 
 # Long names and pax headers are read into memory. 1 MiB holds any real one, extended attributes included.
 MAX_META_BYTES = 1024 * 1024
-# A name this short cannot pass the limit even when every byte of it is replaced by U+FFFD (3 bytes).
-_SURELY_SHORT = MAX_NAME_BYTES // 3
 # Passing over this much is passing over whatever comes.
 _EVERYTHING = 1 << 62
 # How the content of the member at hand is used: as a long name, as pax records for the next or for all members, or, 0, as an image.
 _IMAGE, _LONG_NAME, _PAX, _PAX_FOR_ALL = 0, ord("L"), ord("x"), ord("g")
 _META = frozenset({_LONG_NAME, _PAX, _PAX_FOR_ALL, ord("X")})
-
-
-class TarError(ConvnetKafkaError):
-    """The archive is damaged or cut off; `at_byte` says where."""
-
-    def __init__(self, message: str, at_byte: int) -> None:
-        super().__init__(f"{message} (at byte {at_byte} of the archive)")
-        self.at_byte = at_byte
-
-
-class TarImage(NamedTuple):
-    """A regular file of an archive.
-
-    Attributes:
-        name: as the archive has it, 1 to 1024 bytes of UTF-8; bytes that are not UTF-8 are replaced.
-        content: its bytes, 1 to the largest image.
-    """
-
-    name: str
-    content: bytes
 
 
 class TarParser:
@@ -60,7 +36,7 @@ class TarParser:
         self._skip = 0  # bytes to throw away: padding, and content that nobody wants
         self._missing = 0  # bytes of the member at hand that have not come
         self._padding = 0  # bytes to throw away after it
-        self._parts: list[bytes] = []
+        self._more = bytearray()  # what has come of a member that did not come in one piece
         self._use = _IMAGE
         self._name = ""
         self._pax: dict[str, bytes] = {}
@@ -68,11 +44,16 @@ class TarParser:
         self._sparse_content = -1  # bytes that follow the sparse headers which are being passed over
         self._ended = False
 
-    def feed(self, chunk: bytes) -> Iterator[TarImage | Refusal]:
+    @property
+    def held(self) -> int:
+        """Bytes of a member that has not come to its end."""
+        return len(self._more)
+
+    def feed(self, chunk: bytes) -> Iterator[Image | Refusal]:
         """Take the next bytes of the archive, however they are cut, and give out what is complete. Must be iterated to its end.
 
         Raises:
-            TarError: the archive is damaged.
+            BodyError: the archive is damaged.
         """
         data = self._rest + chunk if self._rest else chunk
         at, end = 0, len(data)
@@ -84,23 +65,25 @@ class TarParser:
             if not self._missing:
                 if end - at < BLOCK:
                     break
-                refusal = self._take_header(data[at : at + BLOCK], self._base + at)
+                wrong = self._take_header(data[at : at + BLOCK], self._base + at)
                 at += BLOCK
-                if refusal is not None:
-                    yield refusal
+                if wrong is not None:
+                    yield wrong
                 if not self._missing:
                     continue
-            part = data[at : at + self._missing]
-            self._parts.append(part)
-            at += len(part)
-            self._missing -= len(part)
+            content = data[at : at + self._missing]
+            at += len(content)
+            self._missing -= len(content)
+            # Not a list of pieces: a sender of single bytes would make each of them cost 40.
             if self._missing:
+                self._more += content
                 break
-            content = b"".join(self._parts)
-            self._parts.clear()
+            if self._more:
+                self._more += content
+                content, self._more = bytes(self._more), bytearray()
             self._skip = self._padding
             if self._use == _IMAGE:
-                yield TarImage(self._name, content)
+                yield Image(self._name, content)
             else:
                 self._take_meta(content, self._base + at)
         self._rest = data[at:]
@@ -110,16 +93,16 @@ class TarParser:
         """The archive has no more bytes.
 
         Raises:
-            TarError: it is cut off.
+            BodyError: it is cut off.
         """
         where = self._base + len(self._rest)
         if not where:
-            raise TarError("the body is empty: an archive without members is at least a block of zeros", 0)
+            raise BodyError("the body is empty: an archive without members is at least a block of zeros", 0)
         if self._ended:
             return
         if self._missing or self._skip or self._rest:
-            raise TarError("the archive is cut off in the middle of a member", where)
-        raise TarError("the archive is cut off: the block of zeros that marks its end is missing", where)
+            raise BodyError("the archive is cut off in the middle of a member", where)
+        raise BodyError("the archive is cut off: the block of zeros that marks its end is missing", where)
 
     def _take_header(self, block: bytes, where: int) -> Refusal | None:
         """One block where a header is due: sets what is to be read or thrown away after it."""
@@ -133,10 +116,10 @@ class TarParser:
         self._ended = False
         kind, raw, size = tarheader.fields(block)
         if size < 0:
-            raise TarError("a member's size is not a number", where)
+            raise BodyError("a member's size is not a number", where)
         if kind in _META:
             if size > MAX_META_BYTES:
-                raise TarError(f"a header of {size} bytes for one member; at most {MAX_META_BYTES} are read", where)
+                raise BodyError(f"a header of {size} bytes for one member; at most {MAX_META_BYTES} are read", where)
             self._use = _PAX if kind == ord("X") else kind
             self._missing, self._padding = size, -size % BLOCK
             return None
@@ -157,32 +140,22 @@ class TarParser:
         if other is not None:
             # These have no content, whatever their size field says.
             self._skip = padded if kind in tarheader.WITH_CONTENT else 0
-            return Refusal(clip(name, MAX_NAME_BYTES), RefusalCode.NOT_A_FILE, f"{other}, not a file") if other else None
+            return refused(name, RefusalCode.NOT_A_FILE, f"{other}, not a file") if other else None
         if sparse:
             if kind == tarheader.SPARSE and more:
                 self._sparse_content = padded
             else:
                 self._skip = padded
-            return Refusal(clip(name, MAX_NAME_BYTES), RefusalCode.NOT_A_FILE, "a sparse file: pack it without --sparse")
+            return refused(name, RefusalCode.NOT_A_FILE, "a sparse file: pack it without --sparse")
         if kind == tarheader.OLD_FILE and name.endswith("/"):
             self._skip = padded
             return None  # how archives before POSIX wrote a directory
-        refusal = self._refusal(name, len(raw), size)
-        if refusal is not None:
+        wrong = refusal(name, size, self._max_image_bytes)
+        if wrong is not None:
             self._skip = padded
-            return refusal
+            return wrong
         self._name, self._use = name, _IMAGE
         self._missing, self._padding = size, padded - size
-        return None
-
-    def _refusal(self, name: str, raw_bytes: int, size: int) -> Refusal | None:
-        if not size:
-            return Refusal(clip(name, MAX_NAME_BYTES), RefusalCode.EMPTY, "the file has no bytes")
-        if size > self._max_image_bytes:
-            detail = f"{size} bytes; an image may have {self._max_image_bytes}"
-            return Refusal(clip(name, MAX_NAME_BYTES), RefusalCode.TOO_LARGE, detail)
-        if not raw_bytes or (raw_bytes > _SURELY_SHORT and len(name.encode()) > MAX_NAME_BYTES):
-            return Refusal(clip(name, MAX_NAME_BYTES), RefusalCode.BAD_NAME, f"a name has 1 to {MAX_NAME_BYTES} bytes of UTF-8")
         return None
 
     def _take_end(self, block: bytes, where: int) -> None:
@@ -192,11 +165,13 @@ class TarParser:
         elif self._ended:
             self._skip = _EVERYTHING
         elif where:
-            raise TarError("the archive is damaged: there is no header of a member where one must be", where)
-        elif block.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK")):
-            raise TarError("the body is compressed, not a plain tar archive: send it uncompressed (images do not get smaller)", where)
+            raise BodyError("the archive is damaged: there is no header of a member where one must be", where)
+        elif block.startswith(b"PK"):
+            raise BodyError("the body is a zip archive, not a tar: send it as application/zip", where)
+        elif block.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+            raise BodyError("the body is compressed, twice or in a way that is not read: send a tar as it is, or as gzip or zstd", where)
         else:
-            raise TarError("the body is not a tar archive", where)
+            raise BodyError("the body is not a tar archive", where)
 
     def _take_meta(self, content: bytes, where: int) -> None:
         if self._use == _LONG_NAME:
@@ -205,7 +180,7 @@ class TarParser:
         try:
             found = tarheader.pax(content)
         except ValueError as error:
-            raise TarError(f"the archive is damaged: {error}", where) from error
+            raise BodyError(f"the archive is damaged: {error}", where) from error
         if self._use == _PAX_FOR_ALL:
             self._pax_for_all |= found
         else:
@@ -217,5 +192,5 @@ class TarParser:
         if text is None:
             return size
         if not text.isdigit() or len(text) > 19:
-            raise TarError("a member's size in its pax header is not a number", where)
+            raise BodyError("a member's size in its pax header is not a number", where)
         return int(text)

@@ -19,6 +19,8 @@ logger = structlog.get_logger(__name__)
 
 # Seconds between attempts while Kafka or a topic is missing.
 RETRY_S = 1.0
+# A look at whether Kafka is there at all: what comes after it may take longer, and a server that is to stop must not wait for that.
+THERE_S = 2.0
 
 
 async def prepare_topics(config: ServerConfig) -> None:
@@ -41,6 +43,10 @@ async def prepare_topics(config: ServerConfig) -> None:
 
 def _prepare(admin: AdminClient, config: ServerConfig) -> str:
     """Blocking. What must still be waited for, or nothing."""
+    try:
+        admin.list_topics(timeout=THERE_S)
+    except KafkaException as error:
+        return f"Kafka does not answer ({error.args[0].str()}); is KAFKA_BOOTSTRAP_SERVERS right?"
     topology = Topology(config.kafka.topic_prefix)
     specs = topology.specs(config.kafka, config.topics)
     if config.topics.create:

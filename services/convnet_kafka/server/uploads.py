@@ -8,38 +8,63 @@ from aiohttp import web
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics
-from convnet_kafka.server.admission import check_body, check_serving, expect_handler, is_tar
+from convnet_kafka.server.accesslog import note_images
+from convnet_kafka.server.admission import check_serving, expect_handler
+from convnet_kafka.server.api_models import UploadAnswer
+from convnet_kafka.server.auth import caller
 from convnet_kafka.server.backend import Backend
-from convnet_kafka.server.config import TENANT, ServerConfig
+from convnet_kafka.server.bodies import IMAGE_BODIES, NAME_PARAMETERS, BodyLimits, Kind, kind_of
+from convnet_kafka.server.config import ServerConfig
+from convnet_kafka.server.describing import described
 from convnet_kafka.server.intake import Intake
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.lifecycle import Lifecycle
-from convnet_kafka.server.outcome import Outcome
-from convnet_kafka.server.overload import UploadSlots
+from convnet_kafka.server.overload import BacklogGate, UploadSlots
 from convnet_kafka.server.problems import json_response
-from convnet_kafka.server.receiving import Body, BodyLimits, image_name
+from convnet_kafka.server.receiving import Reception, SharedRoom
 
 
 class Uploads:
     """The handler, and what it checks first."""
 
-    def __init__(self, config: ServerConfig, backend: Backend, metrics: ServerMetrics, lifecycle: Lifecycle, slots: UploadSlots) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        backend: Backend,
+        metrics: ServerMetrics,
+        lifecycle: Lifecycle,
+        slots: UploadSlots,
+        gate: BacklogGate,
+        room: SharedRoom,
+    ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._slots = slots
+        self._gate = gate
         self._acknowledge_s = config.server.delivery_timeout_s
-        self._limits = BodyLimits(
+        self._deadline_s = config.server.upload_deadline_s
+        limits = BodyLimits(
             max_request_bytes=config.server.max_request_bytes,
             max_image_bytes=config.kafka.max_image_bytes,
             max_images=config.server.max_request_images,
-            deadline_s=config.server.upload_deadline_s,
+            deadline_s=self._deadline_s,
         )
+        self._reception = Reception(limits, room)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""
         return [web.post("/v1/jobs/{job}/images", self.upload, expect_handler=expect_handler(self._check, self._metrics))]
 
+    @described(
+        "Upload images",
+        tag="jobs",
+        about="One image, or many. Answers when Kafka holds them; names every one that it does not. Sending again is harmless.",
+        parameters=NAME_PARAMETERS,
+        body=IMAGE_BODIES,
+        answers={202: UploadAnswer},
+        problems=("unsupported", "too-slow", "job-cancelled", "too-many-uploads", "backlog-too-long", "backlog-too-old"),
+    )
     async def upload(self, request: web.Request) -> web.Response:
         """202 with the outcome."""
         job = self._check(request)
@@ -49,34 +74,35 @@ class Uploads:
                 self._backend.producer(Lane.BULK),
                 self._backend.topology.images(Lane.BULK),
                 job,
-                deadline=started + self._limits.deadline_s,
+                deadline=started + self._deadline_s,
                 acknowledge_s=self._acknowledge_s,
                 queue_full=self._metrics.queue_full,
+                available=self._backend.available,
             )
-            body = Body(request, self._limits, self._metrics.upload_bytes)
             try:
-                if is_tar(request):
-                    return json_response((await body.tar(intake)).to_dict(), 202)
-                outcome = await body.image(intake, image_name(request))
-                return json_response(outcome.to_dict() | {"image": intake.last_image}, 202)
+                outcome = await self._reception.receive(request, intake)
+                one = {"image": intake.last_image} if kind_of(request) is Kind.IMAGE else {}
+                return json_response(outcome.to_dict() | one, 202)
             finally:
-                count_images(self._metrics, intake.outcome)
+                count_images(request, self._metrics, intake, Lane.BULK)
                 self._metrics.upload_seconds.observe(time.monotonic() - started)
 
     def _check(self, request: web.Request) -> Job:
         """All that can be known before the body is read. Takes nothing."""
-        job = self._backend.signer.parse(request.match_info["job"], TENANT)
+        job = self._backend.signer.parse(request.match_info["job"], caller(request).tenant)
         check_serving(self._lifecycle)
-        check_body(request, max_request_bytes=self._limits.max_request_bytes, max_image_bytes=self._limits.max_image_bytes)
-        if not is_tar(request):
-            image_name(request)
+        self._reception.check(request)
+        self._backend.control.check_not_cancelled(job)
         self._slots.check()
         self._backend.check_available()
+        self._gate.check(Lane.BULK)
         return job
 
 
-def count_images(metrics: ServerMetrics, outcome: Outcome) -> None:
-    """Add what became of one request's images."""
-    for name, count in outcome.counts().items():
+def count_images(request: web.Request, metrics: ServerMetrics, intake: Intake, lane: Lane) -> None:
+    """Add what became of one request's images, for the metrics, the log and the rate of the caller's key."""
+    note_images(request, intake.images)
+    caller(request).charge(intake.images, lane)
+    for name, count in intake.outcome.counts().items():
         if count:
             metrics.images.labels(name).inc(count)

@@ -18,10 +18,10 @@ from support.memory_kafka import MemoryProducer, MemoryTopic
 def rig() -> Iterator[Callable[..., Rig]]:
     made: list[Rig] = []
 
-    def make(partitions: int = 1, **other: Any) -> Rig:
+    def make(partitions: int = 1, topics: dict[Lane, MemoryTopic] | None = None, **other: Any) -> Rig:
         made.append(
             Rig(
-                topics={lane: MemoryTopic(partitions) for lane in Lane},
+                topics=topics or {lane: MemoryTopic(partitions) for lane in Lane},
                 producers={lane: MemoryProducer() for lane in Lane},
                 predictor=FakePredictor(),
                 metrics=ClassifierMetrics(CollectorRegistry()),

@@ -26,16 +26,18 @@ def get(url: str) -> tuple[int, bytes]:
 def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
     alive: list[str] = []
     ready = ["no stable model yet: train one"]
+    idle = ["idle in the fast lane"]
     registry = CollectorRegistry()
     ClassifierMetrics(registry).model.set(3)
-    with HealthServer("127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, registry=registry) as server:
+    with HealthServer("127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, notes=lambda: idle, registry=registry) as server:
         url = f"http://127.0.0.1:{server.port}"
         assert get(f"{url}/healthz") == (200, b'{"alive": true, "reasons": []}')
         status, body = get(f"{url}/readyz")
-        assert (status, json.loads(body)) == (503, {"ready": False, "reasons": ["no stable model yet: train one"]})
+        assert (status, json.loads(body)) == (503, {"ready": False, "reasons": ["no stable model yet: train one"], "notes": []})
         ready.clear()
         alive.append("the loop has not gone round for 31 s")
-        assert get(f"{url}/readyz")[0] == 200
+        status, body = get(f"{url}/readyz")
+        assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "notes": ["idle in the fast lane"]})
         assert get(f"{url}/healthz")[0] == 503
         assert b"convnet_classifier_model_version 3.0" in get(f"{url}/metrics")[1]
 
@@ -44,6 +46,6 @@ def test_a_port_in_use_is_a_wrong_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = HealthServer("127.0.0.1", taken.getsockname()[1], not_alive=list, not_ready=list, registry=CollectorRegistry())
+        server = HealthServer("127.0.0.1", taken.getsockname()[1], not_alive=list, not_ready=list, notes=list, registry=CollectorRegistry())
         with pytest.raises(SettingsError, match="CONVNET_CLASSIFIER_PORT"), server:
             pass

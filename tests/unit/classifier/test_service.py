@@ -21,6 +21,7 @@ def classifier(tmp_path: Path) -> Any:
     made: Any = Classifier(ClassifierSettings(models=tmp_path), KafkaSettings(), TopicSettings())
     made._models = SimpleNamespace(problem=None)
     made._topics = SimpleNamespace(problem=lambda: None)
+    made._control = SimpleNamespace(problem=None)
     return made
 
 
@@ -45,11 +46,22 @@ def test_a_replica_that_got_no_partitions_for_a_while_is_idle_by_right(tmp_path:
     assert one.not_ready() == []
 
 
+def test_it_is_unready_until_its_producers_have_had_an_answer(tmp_path: Path) -> None:
+    one = classifier(tmp_path)
+    one._joined_at = time.monotonic()
+    one._lanes = lanes(bulk={1}, fast={0})
+    one._warm_up = SimpleNamespace(done=False)
+    assert one.not_ready() == ["the producers have no answer from Kafka yet"]
+    one._warm_up.done = True
+    assert one.not_ready() == []
+
+
 def test_it_is_unready_and_says_why_while_something_is_missing_or_it_goes_away(tmp_path: Path) -> None:
     one = classifier(tmp_path)
     one._models.problem = "no stable model yet: train one"
     one._topics.problem = lambda: "Kafka has not answered"
-    assert one.not_ready() == ["no stable model yet: train one", "Kafka has not answered"]
+    one._control.problem = "topic t.control is not read yet"
+    assert one.not_ready() == ["no stable model yet: train one", "Kafka has not answered", "topic t.control is not read yet"]
     assert one.not_alive() == []
     one.stop()
     assert one.not_ready() == ["going away"]

@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from convnet_kafka.client import Client, ClientOptions, Label, SourceError, classify
+from convnet_kafka.client import (
+    Client,
+    ClientOptions,
+    DeadlineExceeded,
+    JobUnknown,
+    Label,
+    NotAllowed,
+    NotAuthenticated,
+    Progress,
+    RateLimited,
+    ServerAway,
+    SourceError,
+    SyncClient,
+    classify,
+)
+from convnet_kafka.client.errors import JobCancelled, JobExpired, Refused, Unavailable, error_of
 from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.errors import ServerError, SettingsError
-from support.fake_server import FakeServer, Upload
-from support.waiting import until_async
+from support.fake_server import FakeServer, Fast, Upload, problem
+from support.waiting import until, until_async
 
 Pictures = Callable[..., Path]
 
@@ -24,6 +39,12 @@ Pictures = Callable[..., Path]
 async def outcomes(server: FakeServer, options: ClientOptions, *paths: Path, job: str | None = None) -> list[Label]:
     async with Client(server.url, options) as client:
         return [label async for label in client.classify(paths, job=job)]
+
+
+async def take(lists: AsyncIterator[list[Label]], into: list[Label]) -> None:
+    """All there is; what came stays when it ends with an error."""
+    async for labels in lists:
+        into.extend(labels)
 
 
 async def test_every_image_gets_one_label_and_the_job_is_closed_with_their_number(
@@ -301,6 +322,270 @@ async def test_results_are_read_from_the_start_with_and_without_waiting(
         for wait in (True, False):
             names = [label.name async for labels in client.results("job-1", wait=wait) for label in labels]
             assert names == [f"{number:04d}.png" for number in range(10)]
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+async def test_pictures_that_the_callers_own_coroutine_makes_are_sent_as_they_come(server: FakeServer, quick: ClientOptions) -> None:
+    async def camera() -> AsyncIterator[tuple[str, bytes]]:
+        for number in range(1000):
+            # Only when the first has its label come the others: what is there is sent, although more is to come.
+            if number == 1:
+                await until_async(lambda: server.jobs and server.job.lines)
+            yield f"{number:04d}.png", PNG + str(number).encode()
+
+    async with Client(server.url, quick) as client:
+        labels = [label async for label in client.classify(camera())]
+    assert Counter(label.name for label in labels) == Counter(f"{number:04d}.png" for number in range(1000))
+    assert server.job.closes == [1000]
+
+
+async def test_what_the_callers_own_code_raises_ends_the_job_with_what_was_accepted(server: FakeServer, quick: ClientOptions) -> None:
+    def camera() -> Iterator[tuple[str, bytes]]:
+        yield "1.png", PNG
+        until_sent()
+        raise ValueError("the camera is gone")
+
+    def until_sent() -> None:
+        until(lambda: server.jobs and server.job.lines)
+
+    async with Client(server.url, quick) as client:
+        with pytest.raises(ValueError, match="the camera is gone"):
+            async for _ in client.classify(camera()):
+                pass
+    assert server.job.closes == [1]
+
+
+async def test_leaving_early_does_not_wait_for_a_silent_source(server: FakeServer, quick: ClientOptions) -> None:
+    async def silent() -> AsyncIterator[tuple[str, bytes]]:
+        yield "1.png", PNG
+        await asyncio.Event().wait()
+
+    async with Client(server.url, quick) as client:
+        async for _ in client.classify(silent()):
+            break
+    assert server.job.closes == [1]
+
+
+async def test_the_callers_deadline_ends_it_and_closes_the_job_with_what_was_accepted(
+    server: FakeServer, quick: ClientOptions, pictures: Pictures
+) -> None:
+    server.label = lambda name: name < "0005"
+    seen: list[Label] = []
+    async with Client(server.url, quick) as client:
+        classification = client.classify([pictures(10)], timeout=2)
+        with pytest.raises(DeadlineExceeded, match="within 2 s: 10 uploaded, 5 labelled"):
+            await take(classification.batches(), seen)
+    assert len(seen) == 5
+    assert server.job.closes == [10]
+
+
+async def test_a_callback_is_told_how_far_it_is_and_at_last_that_all_is_done(
+    server: FakeServer, quick: ClientOptions, pictures: Pictures
+) -> None:
+    told: list[Progress] = []
+    async with Client(server.url, quick) as client:
+        async for _ in client.classify([pictures(50)], on_progress=told.append):
+            pass
+    assert (told[-1].found, told[-1].found_all, told[-1].accepted, told[-1].labelled, told[-1].failed) == (50, True, 50, 50, 0)
+    assert told[-1].rate > 0
+    assert [now.labelled for now in told] == sorted(now.labelled for now in told)
+
+
+async def test_a_callback_that_fails_ends_the_iteration(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    def broken(_progress: Progress) -> None:
+        raise ValueError("no room on the screen")
+
+    async with Client(server.url, quick) as client:
+        with pytest.raises(ValueError, match="no room on the screen"):
+            async for _ in client.classify([pictures(5)], on_progress=broken):
+                pass
+
+
+async def test_strictly_the_first_file_that_cannot_be_read_ends_it(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    folder = pictures(5)
+    (folder / "gone.png").symlink_to(folder / "nothing")
+    assert [label.error for label in await outcomes(server, quick, folder) if label.error] == ["unreadable"]
+    with pytest.raises(SourceError, match=r"gone\.png cannot be sent"):
+        await outcomes(server, replace(quick, strict=True), folder)
+    assert len(server.jobs) == 1
+
+
+async def test_a_cancelled_job_gives_what_it_has_and_takes_no_more(server: FakeServer, quick: ClientOptions) -> None:
+    server.label = lambda name: name == "0.png"
+
+    async def camera() -> AsyncIterator[tuple[str, bytes]]:
+        for number in itertools.count():
+            yield f"{number}.png", PNG + str(number).encode()
+            if number == 9:
+                await until_async(lambda: server.jobs and len(server.job.images) == 10)
+            if number > 9:
+                await asyncio.Event().wait()
+
+    seen: dict[str, Label] = {}
+    async with Client(server.url, quick) as client:
+        classification = client.classify(camera())
+        async for label in classification:
+            if not seen:
+                await until_async(lambda: len(server.job.images) >= 10)
+                await classification.cancel()
+            seen[label.name] = label
+    assert seen["0.png"].label == "seven"
+    assert {seen[f"{number}.png"].error for number in range(1, 10)} == {"cancelled"}
+    assert server.job.closes[-1] == len(server.job.images) == len([label for label in seen.values() if label.image])
+
+
+async def test_a_job_that_somebody_else_cancels_ends_by_itself(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    server.label = lambda name: name == "0000.png"
+    async with Client(server.url, quick) as client, Client(server.url, quick) as other:
+        classification = client.classify([pictures(3000)])
+        seen = {}
+        async for label in classification:
+            if not seen:
+                assert classification.job is not None
+                assert (await other.cancel(classification.job))["state"] == "cancelled"
+            seen[label.name] = label
+    assert server.job.images.keys() == {label.image for label in seen.values() if label.image}
+    assert server.job.closes == [len(server.job.images)]
+
+
+@pytest.mark.parametrize("knows_filters", [True, False])
+async def test_only_the_results_that_are_wanted(server: FakeServer, quick: ClientOptions, pictures: Pictures, knows_filters: bool) -> None:
+    server.knows_filters = knows_filters
+    folder = pictures(10)
+    (folder / "bad.png").write_bytes(b"\x89PNG")
+    await outcomes(server, quick, folder)
+    async with Client(server.url, quick) as client:
+        for wait in (True, False):
+            assert [label.name async for label in client.labels("job-1", wait=wait, failed=True)] == ["bad.png"]
+            assert len([label async for label in client.labels("job-1", wait=wait, failed=False)]) == 10
+            assert len([label async for label in client.labels("job-1", wait=wait, below=0.6)]) == 10
+            assert [label async for label in client.labels("job-1", wait=wait, below=0.5)] == []
+        with pytest.raises(SettingsError, match="from 0 to 1"):
+            await anext(client.labels("job-1", below=60))
+
+
+async def test_results_end_with_the_callers_deadline(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    await outcomes(server, quick, pictures(3))
+    server.job.closes.clear()
+    seen: list[Label] = []
+    async with Client(server.url, quick) as client:
+        with pytest.raises(DeadlineExceeded):
+            await take(client.results("job-1", timeout=1), seen)
+    assert len(seen) == 3
+
+
+async def test_a_few_images_now_in_the_order_given(server: FakeServer, quick: ClientOptions) -> None:
+    given = [("b.png", PNG + b"b"), ("notes.txt", b"hello"), ("bad.png", PNG + b"x"), ("a.png", PNG + b"a")]
+    async with Client(server.url, quick) as client:
+        labels = await client.classify_now(given)
+    assert [(label.name, label.label, label.error) for label in labels] == [
+        ("b.png", "seven", None),
+        ("notes.txt", None, "unsupported"),
+        ("bad.png", None, "undecodable"),
+        ("a.png", "seven", None),
+    ]
+
+
+async def test_what_is_not_labelled_now_is_read_from_its_job(server: FakeServer, quick: ClientOptions) -> None:
+    server.fast.append(Fast(missing=lambda name: name == "2.png"))
+    async with Client(server.url, quick) as client:
+        labels = await client.classify_now([(f"{number}.png", PNG + str(number).encode()) for number in range(4)])
+    assert [label.label for label in labels] == ["seven"] * 4
+    assert server.requests["stream"] == 1
+
+
+async def test_what_never_comes_is_told_at_the_deadline_with_its_job(server: FakeServer, quick: ClientOptions) -> None:
+    server.fast.append(Fast(missing=lambda name: True))
+    server.label = lambda name: False
+    async with Client(server.url, quick) as client:
+        (label,) = await client.classify_now(("1.png", PNG), timeout=0.5)
+    assert label.error == "missing"
+    assert "job-1" in (label.detail or "")
+
+
+async def test_now_is_tried_again_while_the_server_is_busy_and_for_what_it_does_not_know(server: FakeServer, quick: ClientOptions) -> None:
+    server.fast.extend([Fast(status=503), Fast(status=429), Fast(unknown=lambda name: name == "2.png")])
+    async with Client(server.url, quick) as client:
+        labels = await client.classify_now([(f"{number}.png", PNG + str(number).encode()) for number in range(4)])
+    assert [label.label for label in labels] == ["seven"] * 4
+    assert (server.members["1.png"], server.members["2.png"]) == (1, 2)
+
+
+async def test_now_is_for_a_hundred_images_at_most(server: FakeServer, quick: ClientOptions, pictures: Pictures, tmp_path: Path) -> None:
+    async with Client(server.url, quick) as client:
+        assert len(await client.classify_now(pictures(100))) == 100
+        with pytest.raises(SettingsError, match="takes 100 images"):
+            await client.classify_now(pictures(101))
+        with pytest.raises(SourceError, match="nowhere"):
+            await client.classify_now(tmp_path / "nowhere")
+    assert server.requests["classify"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "kind"),
+    [
+        (401, "unauthenticated", NotAuthenticated),
+        (403, "not-allowed", NotAllowed),
+        (404, "job-unknown", JobUnknown),
+        (404, "not-found", Refused),
+        (404, None, Refused),
+        (409, "job-cancelled", JobCancelled),
+        (410, "job-expired", JobExpired),
+        (410, "job-of-another-cluster", JobExpired),
+        (415, "unsupported", Refused),
+        (429, "too-many-uploads", RateLimited),
+        (503, "kafka-unavailable", Unavailable),
+    ],
+)
+def test_errors_are_told_apart_by_what_the_caller_can_do(status: int, slug: str | None, kind: type[ServerError]) -> None:
+    assert type(error_of("no", status, slug, 7.0)) is kind
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, NotAuthenticated), (403, NotAllowed)])
+async def test_a_server_that_wants_a_key_is_not_asked_again(
+    server: FakeServer, quick: ClientOptions, pictures: Pictures, slept: list[float], status: int, kind: type[ServerError]
+) -> None:
+    server.opening.append(problem(status, "unauthenticated", "a key is needed"))
+    with pytest.raises(kind, match="a key is needed"):
+        await outcomes(server, quick, pictures(1))
+    assert slept == []
+
+
+async def test_a_server_that_is_not_there_is_told_as_such(server: FakeServer, quick: ClientOptions) -> None:
+    server.stop()
+    async with Client(server.url, quick) as client:
+        for call in (client.status("x"), client.cancel("x"), client.close("x", 1)):
+            with pytest.raises(ServerAway, match="cannot be reached"):
+                await call
+
+
+def test_every_call_without_an_event_loop(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    told: list[Progress] = []
+    folder = pictures(10)
+    (folder / "bad.png").write_bytes(b"\x89PNG")
+    with SyncClient(server.url, quick) as client:
+        classification = client.classify(folder, on_progress=told.append)
+        assert len(list(classification)) == 11
+        job = classification.job
+        assert job is not None
+        assert (classification.progress().labelled, told[-1].labelled) == (10, 10)
+        assert client.status(job)["complete"]
+        assert len([label for labels in client.results(job) for label in labels]) == 11
+        assert [label.name for label in client.labels(job, failed=True)] == ["bad.png"]
+        assert [label.label for label in client.classify_now(("1.png", PNG))] == ["seven"]
+        client.close(job, 12)
+        assert server.jobs[job].closes == [11, 12]
+        assert client.cancel(job)["state"] == "cancelled"
+        running = client.classify(folder, timeout=60)
+        next(iter(running))
+        running.cancel()
+        running.close()
+        with pytest.raises(JobUnknown):
+            client.status("forged")
+    with pytest.raises(RuntimeError, match="outside of its `with`"):
+        client.status(job)
 
 
 def test_without_an_event_loop(server: FakeServer, quick: ClientOptions, pictures: Pictures, tmp_path: Path) -> None:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import importlib
 import io
+import itertools
 import os
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from convnet_kafka.client.errors import SourceError
 from convnet_kafka.client.label import Label
-from convnet_kafka.client.packing import pack
-from convnet_kafka.client.sources import SourceError, Sources
+from convnet_kafka.client.packing import pack, pick
+from convnet_kafka.client.sources import Sources
 from convnet_kafka.client.tarstream import END, member
+from convnet_kafka.errors import SettingsError
 from support.fake_server import untar
+from support.waiting import until
 
 
-def found(*paths: Path | str) -> dict[str, bytes]:
+def found(*paths: Any) -> dict[str, bytes]:
     """Names and contents as they would be sent, in order."""
-    packed = pack(Sources(paths), 10_000, 10**9)
-    assert packed.failures == []
-    return dict(untar(b"".join(packed.batch.body())))
+    return sent(paths)
 
 
-def failures(*paths: Path) -> list[Label]:
+def sent(given: Any) -> dict[str, bytes]:
+    """The same of whatever else a caller may hand over."""
+    sources, names = Sources(given), {}
+    while (packed := pack(sources, 10_000, 10**9)).batch.names:
+        assert packed.failures == []
+        names |= dict(untar(b"".join(packed.batch.body())))
+    return names
+
+
+def failures(*paths: Any) -> list[Label]:
     return pack(Sources(paths), 10_000, 10**9).failures
 
 
@@ -181,3 +198,273 @@ def test_files_can_be_counted_without_taking_them(tmp_path: Path) -> None:
     assert sources.count() == 7
     assert len(sources.take(100)) == 7
     assert Sources([write(tmp_path / "a.tar")]).count() is None
+
+
+def tarred(contents: dict[str, bytes]) -> bytes:
+    return b"".join(member(name, content) for name, content in contents.items()) + END
+
+
+CATS = {"cats/1.png": b"one", "cats/2.png": b"two"}
+
+
+def test_pictures_in_memory_are_sent_under_their_names() -> None:
+    assert sent(CATS) == CATS
+    assert sent(list(CATS.items())) == CATS
+    assert sent((name, content) for name, content in CATS.items()) == CATS
+    assert sent(("one.png", b"one")) == {"one.png": b"one"}
+    assert list(sent([("a.png", b"1"), ("a.png", b"2")])) == ["a.png", "a.png~2"]
+
+
+def test_open_files_are_sent_as_pictures_or_as_archives(tmp_path: Path) -> None:
+    with write(tmp_path / "one.png", b"one").open("rb") as picture:
+        assert sent(picture) == {"one.png": b"one"}
+    assert sent(io.BytesIO(b"x")) == {"image": b"x"}
+    assert sent(("dog.png", io.BytesIO(b"x"))) == {"dog.png": b"x"}
+    assert sent([("stdin.tar", io.BytesIO(tarred(CATS)))]) == CATS
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in CATS.items():
+            archive.writestr(name, content)
+    packed.seek(0)
+    assert sent(("cats.zip", packed)) == CATS
+    (failed,) = failures(("cats.tar", io.BytesIO(tarred(CATS)[:700])))
+    assert "damaged" in (failed.detail or "")
+    with pytest.raises(TypeError, match="to read bytes"):
+        sent(("text.png", io.StringIO("x")))
+
+
+def test_what_cannot_be_a_source_is_told_when_it_is_given() -> None:
+    with pytest.raises(TypeError, match="not int"):
+        Sources([1])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="not bytes"):
+        Sources([b"x"])  # type: ignore[list-item]
+
+
+def test_paths_made_one_by_one_and_pictures_may_be_mixed(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "x" / f"{number}.png", str(number).encode()) for number in range(3)]
+    names = sent(itertools.chain(paths, [("mine.png", b"m")]))
+    assert names == {"0.png": b"0", "1.png": b"1", "2.png": b"2", "mine.png": b"m"}
+
+
+def test_patterns_are_expanded_and_named_from_their_last_plain_folder(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.jpg", "b/c/3.png", ".hidden/4.png", "b/.5.png"):
+        write(tmp_path / name)
+    assert list(found(f"{tmp_path}/**/*.png")) == ["a/1.png", "b/c/3.png"]
+    assert list(found(f"{tmp_path}/[ab]")) == ["a/1.png", "a/2.jpg", "b/c/3.png"]
+    assert Sources([f"{tmp_path}/*/*.png"]).count() == 1
+    with pytest.raises(SourceError, match=r"no file or folder .*\*\.gif"):
+        Sources([f"{tmp_path}/*.gif"]).check()
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_stands(tmp_path: Path) -> None:
+    assert found(write(tmp_path / "x[1].png", b"one")) == {"x[1].png": b"one"}
+
+
+def test_one_missing_path_among_several_is_named_unless_all_must_be_there(tmp_path: Path) -> None:
+    sources = Sources([write(tmp_path / "1.png"), tmp_path / "gone"])
+    sources.check()
+    packed = pack(sources, 10, 10**6)
+    assert packed.batch.names == ["1.png"]
+    assert [(label.name, label.error) for label in packed.failures] == [(str(tmp_path / "gone"), "unreadable")]
+    with pytest.raises(SourceError, match="gone"):
+        Sources([tmp_path / "1.png", tmp_path / "gone"]).check(strict=True)
+
+
+def test_what_a_slow_source_gave_is_sent_before_it_gives_more() -> None:
+    more = threading.Event()
+
+    def slow() -> Iterator[tuple[str, bytes]]:
+        yield "1.png", b"one"
+        more.wait(20)
+        yield "2.png", b"two"
+
+    sources = Sources(slow())
+    assert pack(sources, 100, 10**6).batch.names == ["1.png"]
+    more.set()
+    assert pack(sources, 100, 10**6).batch.names == ["2.png"]
+    assert pack(sources, 100, 10**6).batch.names == []
+
+
+def test_an_endless_source_is_taken_from_no_faster_than_it_is_sent() -> None:
+    made = itertools.count()
+    sources = Sources((f"{next(made)}.png", bytes(100_000)) for _ in itertools.count())
+    assert len(pack(sources, 10, 10**9).batch) == 10
+    assert len(pack(sources, 10, 10**9).batch) == 10
+    assert next(made) < 200
+    sources.stop()
+    assert sources.take(10) == []
+
+
+def test_who_waits_for_a_silent_source_can_be_let_go() -> None:
+    more = threading.Event()
+
+    def silent() -> Iterator[tuple[str, bytes]]:
+        more.wait(20)
+        yield "1.png", b"one"
+
+    sources = Sources(silent())
+    taken: list[Any] = []
+    waiting = threading.Thread(target=lambda: taken.append(sources.take(1)))
+    waiting.start()
+    until(lambda: sources._feeds)
+    sources.stop()
+    waiting.join(10)
+    assert taken == [[]]
+    more.set()
+
+
+def test_what_a_source_raises_reaches_whoever_takes() -> None:
+    def broken() -> Iterator[tuple[str, bytes]]:
+        yield "1.png", b"one"
+        raise ValueError("the camera is gone")
+
+    with pytest.raises(ValueError, match="the camera is gone"):
+        sent(broken())
+
+
+def test_some_images_can_be_read_once_more_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "1.png", b"one")
+    write(tmp_path / "b.tar", tarred(CATS))
+    paths = [tmp_path / "a", tmp_path / "b.tar"]
+    names = set(found(*paths))
+    assert dict(pick(Sources(paths), names - {"b.tar/cats/2.png"})) == {"a/1.png": b"one", "b.tar/cats/1.png": b"one"}
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """An empty store behind memory:// addresses."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+    yield memory
+    memory.store.clear()
+
+
+def test_a_folder_behind_an_address_is_sent_like_one_here(store: Any) -> None:
+    for name in ("z.png", "a/1.png", "a/c/9.png", "a/.hidden.png", ".git/2.png", "b/1.png"):
+        store.pipe(f"/pictures/{name}", name.encode())
+    names = found("memory://pictures")
+    assert list(names) == ["z.png", "a/1.png", "a/c/9.png", "b/1.png"]
+    assert names["a/c/9.png"] == b"a/c/9.png"
+    assert list(found("memory://pictures/a", "memory://pictures/b")) == ["a/1.png", "a/c/9.png", "b/1.png"]
+
+
+def test_single_files_archives_and_patterns_behind_an_address(store: Any) -> None:
+    store.pipe("/d/one.png", b"one")
+    store.pipe("/d/two.jpg", b"two")
+    store.pipe("/d/cats.tar", tarred(CATS))
+    assert found("memory://d/one.png") == {"one.png": b"one"}
+    assert found("memory://d/cats.tar") == CATS
+    assert found("memory://d/*.png") == {"one.png": b"one"}
+    store.pipe("/d/cut.tar", tarred(CATS)[:700])
+    assert "damaged" in (failures("memory://d/cut.tar")[0].detail or "")
+
+
+@pytest.fixture
+def website(tmp_path: Path) -> Iterator[str]:
+    """A folder behind http://, as the standard library serves it."""
+    pytest.importorskip("fsspec")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_address[1]}"
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_pictures_behind_http(website: str, tmp_path: Path) -> None:
+    write(tmp_path / "one.png", b"one")
+    write(tmp_path / "d" / "a" / "2.png", b"two")
+    write(tmp_path / "cats.tar", tarred(CATS))
+    assert found(f"{website}/one.png") == {"one.png": b"one"}
+    assert found(f"{website}/cats.tar") == CATS
+    assert found(f"{website}/d/") == {"a/2.png": b"two"}
+    (failed,) = failures(f"{website}/gone.png")
+    assert (failed.name, failed.error) == ("gone.png", "unreadable")
+
+
+def test_files_here_may_be_given_by_address_without_any_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib, "import_module", None)
+    write(tmp_path / "with space" / "1.png", b"one")
+    assert found(f"{(tmp_path / 'with space').as_uri()}") == {"1.png": b"one"}
+
+
+def test_a_file_that_cannot_be_fetched_is_named_and_the_others_are_sent(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        store.pipe(f"/d/{name}", name.encode())
+    whole = type(store).cat_file
+
+    def cat_file(self: Any, path: str, *args: Any, **options: Any) -> bytes:
+        if path.endswith("2.png"):
+            raise PermissionError(13, "Access Denied")
+        content: bytes = whole(self, path, *args, **options)
+        return content
+
+    monkeypatch.setattr(type(store), "cat_file", cat_file)
+    packed = pack(Sources("memory://d"), 100, 10**6)
+    assert packed.batch.names == ["1.png", "3.png"]
+    assert [(label.name, label.error, label.detail) for label in packed.failures] == [
+        ("2.png", "unreadable", "the file cannot be read: Access Denied")
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.pipe("/d/1.png", b"one")
+    store.pipe("/d/locked/2.png", b"two")
+    listing = type(store).ls
+
+    def ls(self: Any, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("locked"):
+            raise PermissionError(13, "Access Denied")
+        return listing(self, path, *args, **options)
+
+    monkeypatch.setattr(type(store), "ls", ls)
+    packed = pack(Sources("memory://d"), 100, 10**6)
+    assert packed.batch.names == ["1.png"]
+    assert [label.name for label in packed.failures] == ["locked"]
+
+
+def test_only_wanted_files_are_fetched_again(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.png", "2.png"):
+        store.pipe(f"/d/{name}", name.encode())
+    fetched: list[str] = []
+    whole = type(store).cat_file
+
+    def cat_file(self: Any, path: str, *args: Any, **options: Any) -> bytes:
+        fetched.append(path)
+        content: bytes = whole(self, path, *args, **options)
+        return content
+
+    monkeypatch.setattr(type(store), "cat_file", cat_file)
+    assert dict(pick(Sources("memory://d", wanted={"2.png"}), {"2.png"})) == {"2.png": b"2.png"}
+    assert fetched == ["/d/2.png"]
+
+
+def test_addresses_that_lead_nowhere_or_that_nobody_knows(store: Any) -> None:
+    with pytest.raises(SourceError, match="no file or folder memory://nowhere"):
+        Sources("memory://nowhere").check()
+    with pytest.raises(SettingsError, match="gopher://x is no address"):
+        Sources("gopher://x").check()
+
+
+def test_without_a_stores_own_package_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = pytest.importorskip("fsspec.core")
+
+    def missing(*_args: object, **_options: object) -> None:
+        raise ImportError("something is missing")
+
+    monkeypatch.setattr(core, "url_to_fs", missing)
+    for url, words in (("s3://bucket", "pip install s3fs"), ("gs://bucket", "pip install gcsfs"), ("sftp://host", "something is missing")):
+        with pytest.raises(SettingsError, match=words):
+            Sources(url).check()
+
+
+def test_without_fsspec_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(SettingsError, match=r"pip install 'convnet-kafka\[fsspec\]'"):
+        Sources("s3://bucket").check()

@@ -82,6 +82,7 @@ def test_aliases_are_set_and_cleared(registry: Registry, make_card: MakeCard) ->
         "stable": 1,
         "canary": 2,
         "canary_percent": 10,
+        "shadow": None,
         "previous": [],
     }
     assert (registry.resolve("stable"), registry.resolve("canary")) == (1, 2)
@@ -97,7 +98,7 @@ def test_an_alias_to_a_version_that_is_not_there_is_refused(registry: Registry, 
 
 
 def test_an_unknown_alias_names_what_there_is(registry: Registry) -> None:
-    with pytest.raises(RegistryError, match="no model is called 'latest'; say stable, canary or a version: no version"):
+    with pytest.raises(RegistryError, match="no model is called 'latest'; say stable, canary, shadow or a version: no version"):
         registry.resolve("latest")
 
 

@@ -17,7 +17,7 @@ from convnet import files
 from convnet.errors import ClassesDiffer, RegistryError
 from convnet.model_card import ModelCard
 from convnet.registry import FLOAT32, KERAS, Registry
-from convnet.versions import end_canary, promote, rollback, start_canary, verify
+from convnet.versions import end_canary, end_shadow, promote, rollback, start_canary, start_shadow, verify
 from convnet_kafka.cli.models import command
 
 MakeCard = Callable[..., ModelCard]
@@ -91,7 +91,7 @@ def test_a_canary_starts_and_ends_and_ends_when_promoted(registry: Registry) -> 
     assert start_canary(registry, 2, 25).canary_percent == 25
     assert end_canary(registry).canary is None
     start_canary(registry, 2, 25)
-    assert promote(registry, 2).model_dump() == {"stable": 2, "canary": None, "canary_percent": 0, "previous": (1,)}
+    assert promote(registry, 2).model_dump() == {"stable": 2, "canary": None, "canary_percent": 0, "shadow": None, "previous": (1,)}
     with pytest.raises(RegistryError, match="version 2 is stable already"):
         start_canary(registry, 2, 5)
 
@@ -223,3 +223,25 @@ def test_an_empty_folder_says_how_to_get_a_version(tmp_path: Path) -> None:
     assert "convnet-kafka train" in run(Registry(tmp_path), "list")
     with pytest.raises(RegistryError, match="no stable version in"):
         run(Registry(tmp_path), "show")
+
+
+def test_a_shadow_is_another_version_with_the_same_classes_until_it_ends_or_is_stable(registry: Registry) -> None:
+    promote(registry, 1)
+    assert run(registry, "shadow", 2) == "version 2 predicts beside the stable version; its answers are compared and not used\n"
+    assert registry.resolve("shadow") == 2
+    assert registry.aliases().stable == 1
+    assert "2  shadow" in run(registry, "list")
+    with pytest.raises(RegistryError, match=r"version 2 is shadow; end it"):
+        registry.remove(2)
+    with pytest.raises(RegistryError, match="version 1 is stable already"):
+        start_shadow(registry, 1)
+    with pytest.raises(ClassesDiffer):
+        start_shadow(registry, 4)
+    assert promote(registry, 2).shadow is None
+    start_shadow(registry, 1)
+    assert rollback(registry).shadow is None
+    start_shadow(registry, 3)
+    assert end_shadow(registry).shadow is None
+    start_shadow(registry, 3)
+    run(registry, "shadow", "--off")
+    assert registry.resolve("shadow") is None

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from convnet_kafka.messages import close_headers, close_value, label_headers
+from convnet_kafka.server import feeds, following
+from convnet_kafka.server.events import LabelEvent, wanted
 from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScans
-from convnet_kafka.server.jobs import Job
+from convnet_kafka.server.jobs import Job, JobOfAnotherCluster
 from convnet_kafka.server.labels import LabelReaders
 from support.memory_log import MemoryLog, MemoryReader
 from support.waiting import until_async
@@ -22,9 +24,13 @@ def job(identity: str = JOB, offset: int = 0, partition: int = 0) -> Job:
     return Job(identity, "default", 0, partition, offset, b"")
 
 
-def add(log: MemoryLog, number: int, identity: str = JOB, tenant: str = "default") -> int:
-    headers = label_headers(job=identity, image=f"{number:032x}", revision=0, tenant=tenant, failed=False)
-    return log.append(headers, b'{"image":"%032x"}' % number)
+def add(log: MemoryLog, number: int, identity: str = JOB, tenant: str = "default", *, failed: bool = False, revision: int = 0) -> int:
+    headers = label_headers(job=identity, image=f"{number:032x}", revision=revision, tenant=tenant, failed=failed)
+    return log.append(headers, b'{"image":"%032x","confidence":%.2f}' % (number, number / 100))
+
+
+def numbers(events: list[LabelEvent]) -> list[int]:
+    return [int(event.value[10:42], 16) for event in events]
 
 
 async def take(follower: Follower, count: int, timeout_s: float = 5.0) -> list[int]:
@@ -32,8 +38,14 @@ async def take(follower: Follower, count: int, timeout_s: float = 5.0) -> list[i
     found: list[int] = []
     async with asyncio.timeout(timeout_s):
         while len(found) < count:
-            found += [int(event.value[10:42], 16) for event in await follower.next(0.2)]
+            found += numbers(await follower.next(0.2))
     return found
+
+
+@pytest.fixture(autouse=True)
+def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers end with the read under way."""
+    monkeypatch.setattr(feeds, "READ_WAIT_S", 0.02)
 
 
 @pytest.fixture
@@ -75,16 +87,16 @@ async def test_a_job_opened_at_the_live_end_needs_no_scan(log: MemoryLog, reader
 
 async def test_a_resumed_follower_misses_nothing_and_repeats_nothing(log: MemoryLog, readers: LabelReaders) -> None:
     source = random.Random(3)
-    numbers = list(range(300)) + source.choices(range(300), k=200)
-    source.shuffle(numbers)
-    for number in numbers:
+    images = list(range(300)) + source.choices(range(300), k=200)
+    source.shuffle(images)
+    for number in images:
         add(log, number)
     seen: list[int] = []
     cursor = None
     while len(seen) < 300:
         async with readers.follow(job(offset=1000), cursor) as follower:
             seen += await take(follower, 1)
-            seen += [int(event.value[10:42], 16) for event in await follower.next(0, limit=source.randrange(1, 40))]
+            seen += numbers(await follower.next(0, limit=source.randrange(1, 40)))
             cursor = follower.cursor
     assert sorted(seen) == list(range(300))
 
@@ -172,3 +184,178 @@ async def test_disconnected_followers_get_what_waits_and_are_told_to_reconnect(l
     with pytest.raises(FollowerClosed):
         async with readers.follow(job()):
             pass
+
+
+async def page(readers: LabelReaders, after: int | None, limit: int, identity: str = JOB) -> tuple[list[int], int | None]:
+    """A page, and the cursor after it."""
+    found: list[int] = []
+    async with asyncio.timeout(20), readers.follow(job(identity, offset=1000), after, quota=limit) as follower:
+        while len(found) < limit:
+            found += numbers(await follower.next(1, limit - len(found)))
+        return found, follower.cursor
+
+
+async def test_paging_reads_each_record_once(log: MemoryLog, readers: LabelReaders) -> None:
+    for number in range(1000):
+        add(log, number)
+    await until_async(lambda: readers.end(0) == log.end)
+    before = log.reads
+    seen: list[int] = []
+    cursor: int | None = None
+    while len(seen) < 990:
+        found, cursor = await page(readers, cursor, 33)
+        assert len(found) == 33
+        seen += found
+    assert seen == list(range(990))
+    assert log.reads - before <= 1000
+
+
+async def test_two_who_page_far_apart_do_not_read_what_lies_between(
+    log: MemoryLog, readers: LabelReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "NEAR_RECORDS", 50)
+    for number in range(5000):
+        add(log, number)
+    await until_async(lambda: readers.end(0) == log.end)
+    # One read of all, so that cursors far in need no look back.
+    assert len((await page(readers, None, 4900))[0]) == 4900
+    before = log.reads
+    first: int | None = None
+    second: int | None = 5500
+    for turn in range(10):
+        (found, first), (others, second) = await asyncio.gather(page(readers, first, 20), page(readers, second, 20))
+        assert found == list(range(turn * 20, turn * 20 + 20))
+        assert others == list(range(4501 + turn * 20, 4521 + turn * 20))
+    # A page costs what it shows and at most some reads too many, never the 4500 in between.
+    assert log.reads - before < 10 * 200
+
+
+async def test_a_scan_that_only_keeps_its_place_gives_way(log: MemoryLog, readers: LabelReaders) -> None:
+    for number in range(500):
+        add(log, number)
+    await until_async(lambda: readers.home_ready)
+    assert (await page(readers, None, 10))[0] == list(range(10))
+    async with readers.follow(job(OTHER, offset=1000, partition=1)) as follower:
+        async with asyncio.timeout(5):
+            while not follower.drained:
+                await follower.next(0.1)
+
+
+async def test_a_filter_shows_less_counts_all_and_moves_the_cursor(log: MemoryLog, readers: LabelReaders) -> None:
+    for number in range(100):
+        add(log, number, failed=number % 10 == 7)
+    for kept, expected in (
+        (wanted(failed=True, below=None), [number for number in range(100) if number % 10 == 7]),
+        (wanted(failed=None, below=0.2), [number for number in range(20) if number % 10 != 7]),
+        (wanted(failed=False, below=None), [number for number in range(100) if number % 10 != 7]),
+        (wanted(failed=True, below=0.2), []),
+    ):
+        async with readers.follow(job(offset=1000), wanted=kept) as follower:
+            assert await take(follower, len(expected)) == expected
+            async with asyncio.timeout(5):
+                while not follower.drained or follower.progress.images < 100:
+                    assert not await follower.next(0.1)
+            assert (follower.progress.images, follower.progress.failed) == (100, 10)
+            assert follower.looked_at == 1099
+        # Small pages with a filter stop where there is no more room, and go on there.
+        found, cursor = [], None
+        async with asyncio.timeout(20):
+            while len(found) < len(expected):
+                async with readers.follow(job(offset=1000), cursor, quota=3, wanted=kept) as follower:
+                    found += numbers(await follower.next(0.2, 3))
+                    cursor = follower.looked_at
+        assert found == expected
+
+
+async def test_a_higher_revision_is_a_later_event_and_the_one_that_counts(log: MemoryLog, readers: LabelReaders) -> None:
+    add(log, 1, failed=True)
+    add(log, 1, revision=1)
+    add(log, 1, revision=1)
+    async with readers.follow(job(offset=1000)) as follower:
+        assert await take(follower, 2) == [1, 1]
+        async with asyncio.timeout(5):
+            while not follower.drained:
+                assert not await follower.next(0.1)
+        assert (follower.progress.images, follower.progress.failed) == (1, 0)
+
+
+async def test_what_is_no_json_object_is_skipped_counted_and_takes_no_images_place(log: MemoryLog) -> None:
+    counted: list[int] = []
+    headers = label_headers(job=JOB, image=f"{1:032x}", revision=0, tenant="default", failed=False)
+    for value in (b"", b"rubbish", b"[1]", b"{}", b"{broken", b'"}"', b'{"image"\n'):
+        log.append(headers, value)
+    log.append([("what", b"ever")], b"not ours")
+    log.append(headers, b'{\n  "image": "x"\r\n}')
+    readers = LabelReaders(lambda _: MemoryReader(log), seen_bytes=1 << 20, max_scans=1, count_skipped=lambda: counted.append(1))
+    try:
+        readers.start(0)
+        async with readers.follow(job(offset=1000)) as follower:
+            (event,) = await follower.next(5)
+            assert event.value == b'{"image":"x"}'
+            assert event.ndjson() == b'{"cursor":"1008","image":"x"}\n'
+            assert event.sse() == b'id: 1008\nevent: label\ndata: {"cursor":"1008","image":"x"}\n\n'
+            assert follower.progress.images == 1
+    finally:
+        await readers.close()
+    assert len(counted) == 8
+
+
+async def test_what_waits_for_a_follower_is_bounded_in_bytes_too(
+    log: MemoryLog, readers: LabelReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "BUFFER_BYTES", 2000)
+    for number in range(1000):
+        add(log, number)
+    async with readers.follow(job(offset=1000)) as follower:
+        seen: list[int] = []
+        async with asyncio.timeout(10):
+            while len(seen) < 1000:
+                seen += numbers(await follower.next(0.2, 11))
+                # A read of this stand-in brings seven, and a slice of what was left over a hundred.
+                assert follower.waiting_bytes < 2000 + 100 * 80
+    assert seen == list(range(1000))
+
+
+async def test_a_topic_made_anew_ends_its_jobs_and_is_read_afresh(log: MemoryLog, readers: LabelReaders) -> None:
+    for number in range(10):
+        add(log, number)
+    await until_async(lambda: readers.home_ready)
+    async with readers.follow(job(offset=1000)) as follower:
+        assert await take(follower, 10) == list(range(10))
+        with log.changed:
+            log.first_offset = 0
+            log.messages.clear()
+        readers.restart(home_partition=0)
+        assert readers.end(0) is None
+        with pytest.raises(JobOfAnotherCluster):
+            await follower.next(1)
+    add(log, 99, OTHER)
+    async with readers.follow(job(OTHER, offset=0)) as follower:
+        assert await take(follower, 1) == [99]
+        add(log, 100, OTHER)
+        assert await take(follower, 1) == [100]
+
+
+class Brittle(MemoryReader):
+    """Fails at its first read from a told offset."""
+
+    failures = 0
+
+    def start(self, offset: int) -> None:
+        if not Brittle.failures:
+            Brittle.failures += 1
+            raise RuntimeError("no")
+        super().start(offset)
+
+
+async def test_followers_of_a_reader_that_breaks_go_on_with_another(log: MemoryLog) -> None:
+    for number in range(100):
+        add(log, number)
+    Brittle.failures = 0
+    readers = LabelReaders(lambda _: Brittle(log), seen_bytes=1 << 20, max_scans=1)
+    try:
+        async with readers.follow(job(offset=1000)) as follower:
+            assert await take(follower, 100) == list(range(100))
+    finally:
+        await readers.close()
+    assert Brittle.failures == 1

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
-from convnet_kafka.server.seen import JobProgress, SeenJobs, SeenResults
+import pytest
+
+from convnet_kafka.errors import WireError
+from convnet_kafka.server.seen import ImageSet, JobProgress, SeenJobs, SeenResults
 
 A, B = "aa" * 16, "bb" * 16
 
@@ -34,6 +38,48 @@ def test_a_replayed_image_counts_once_with_its_highest_revision() -> None:
     for offset, revision, failed in ((0, 0, True), (1, 2, False), (2, 1, True), (3, 2, True)):
         seen.observe(offset, A, revision, failed=failed)
     assert seen.progress == JobProgress(1, 0, None)
+
+
+def test_an_image_that_has_only_replays_counts_once() -> None:
+    seen = SeenResults(0)
+    assert seen.observe(0, A, 1, failed=True)
+    assert seen.progress == JobProgress(1, 1, None)
+    assert seen.observe(1, A, 0, failed=False)
+    assert seen.progress == JobProgress(1, 1, None)
+    assert seen.observe(2, A, 2, failed=False)
+    assert seen.progress == JobProgress(1, 0, None)
+
+
+@pytest.mark.parametrize("image", ["", "aa", "aa" * 17, "no hex" * 6])
+def test_what_is_no_image_id_is_refused(image: str) -> None:
+    with pytest.raises(WireError):
+        SeenResults(0).observe(0, image, 0, failed=False)
+
+
+def test_a_set_of_images_is_exact_where_ids_look_alike() -> None:
+    source = random.Random(11)
+    # Few different bytes and one beginning: ids overlap one another in every way.
+    alike = [b"\0\0" + bytes(source.choices((0, 1), k=14)) for _ in range(500)]
+    images, reference = ImageSet(), set[bytes]()
+    for image in [*alike, *(source.randbytes(16) for _ in range(1000)), *alike]:
+        assert (image in images) == (image in reference)
+        assert images.add(image) == (image not in reference)
+        reference.add(image)
+    assert images.count == len(reference)
+
+
+def test_many_results_take_little_memory_and_say_how_much() -> None:
+    source = random.Random(5)
+    tracemalloc.start()
+    try:
+        seen = SeenResults(0)
+        for offset in range(100_000):
+            seen.observe(offset, source.randbytes(16).hex(), 0, failed=False)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 8_000_000
+    assert 0.7 * taken < seen.size_bytes < 1.5 * taken
 
 
 def test_the_largest_close_wins() -> None:

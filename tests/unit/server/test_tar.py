@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from convnet_kafka.server.members import BodyError, Image
 from convnet_kafka.server.outcome import Refusal, RefusalCode
-from convnet_kafka.server.tar import MAX_META_BYTES, TarError, TarImage, TarParser
+from convnet_kafka.server.tar import MAX_META_BYTES, TarParser
 
 LIMIT = 50_000
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -42,7 +43,7 @@ def cut(data: bytes, source: random.Random) -> Iterator[bytes]:
         at += step
 
 
-def parse(data: bytes, chunks: Iterator[bytes] | None = None, limit: int = LIMIT) -> list[TarImage | Refusal]:
+def parse(data: bytes, chunks: Iterator[bytes] | None = None, limit: int = LIMIT) -> list[Image | Refusal]:
     parser = TarParser(limit)
     found = [member for chunk in (chunks or iter([data])) for member in parser.feed(chunk)]
     parser.finish()
@@ -86,7 +87,7 @@ def test_random_archives_in_random_pieces_give_what_tarfile_gives(kind: int, see
     options: dict[str, object] = {"pax_headers": {"comment": "for all"}} if kind == tarfile.PAX_FORMAT and seed % 2 else {}
     data = archive(members, kind, **options)
     found = parse(data, cut(data, source))
-    assert [(item.name, item.content) for item in found if isinstance(item, TarImage)] == expected(data)
+    assert [(item.name, item.content) for item in found if isinstance(item, Image)] == expected(data)
     refused = [info.name for info, content in members if len(content) > LIMIT or (info.type != tarfile.DIRTYPE and not content)]
     assert [item.name for item in found if isinstance(item, Refusal)] == refused
 
@@ -97,7 +98,7 @@ def test_an_archive_cut_off_anywhere_is_told_so_with_the_byte(kind: int) -> None
     data = archive([file(name, b"x" * 700), file("b.png", b"y" * 512)], kind)
     end = data.rindex(b"y" * 512) + 512
     for length in range(1, end + 512):
-        with pytest.raises(TarError) as caught:
+        with pytest.raises(BodyError) as caught:
             parse(data[:length])
         assert caught.value.at_byte == length
         assert str(length) in str(caught.value)
@@ -109,12 +110,12 @@ def test_an_archive_cut_off_anywhere_is_told_so_with_the_byte(kind: int) -> None
 @pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_a_name_is_data(name: str, kind: int) -> None:
     data = archive([file(name, b"x")], kind)
-    assert parse(data) == [TarImage(name, b"x")]
+    assert parse(data) == [Image(name, b"x")]
 
 
 def test_bytes_that_are_not_utf8_are_replaced() -> None:
     data = archive([file("caf\udce9.png", b"x")], tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape")
-    assert parse(data) == [TarImage("caf\ufffd.png", b"x")]
+    assert parse(data) == [Image("caf\ufffd.png", b"x")]
 
 
 def test_every_kind_of_thing_that_is_no_file_is_refused_by_name_and_directories_are_not() -> None:
@@ -137,7 +138,7 @@ def test_a_sparse_file_is_refused_and_the_next_is_read() -> None:
     refusal, image = parse(data)
     assert isinstance(refusal, Refusal)
     assert (refusal.name, refusal.code) == ("holes", RefusalCode.NOT_A_FILE)
-    assert image == TarImage("b", b"y")
+    assert image == Image("b", b"y")
 
 
 def test_large_and_empty_files_and_long_names_are_refused_and_the_rest_is_read() -> None:
@@ -146,21 +147,21 @@ def test_large_and_empty_files_and_long_names_are_refused_and_the_rest_is_read()
     found = parse(data, cut(data, random.Random(1)))
     assert [item.code for item in found if isinstance(item, Refusal)] == [RefusalCode.TOO_LARGE, RefusalCode.EMPTY, RefusalCode.BAD_NAME]
     assert all(len(item.name.encode()) <= 1024 for item in found)
-    assert found[-1] == TarImage("y" * 1024, b"y")
+    assert found[-1] == Image("y" * 1024, b"y")
 
 
 def test_a_base_256_size_is_read() -> None:
     header = bytearray(file("a", b"xyz")[0].tobuf(tarfile.USTAR_FORMAT))
     header[124:136] = b"\x80" + (3).to_bytes(11, "big")
     header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
-    assert parse(bytes(header) + b"xyz" + bytes(509 + 1024)) == [TarImage("a", b"xyz")]
+    assert parse(bytes(header) + b"xyz" + bytes(509 + 1024)) == [Image("a", b"xyz")]
 
 
 def test_a_signed_checksum_of_old_programs_is_right() -> None:
     header = bytearray(file("é", b"x")[0].tobuf(tarfile.USTAR_FORMAT))
     rest = header[:148] + header[156:]
     header[148:156] = b"%06o\0 " % (256 + sum(rest) - 256 * sum(byte > 127 for byte in rest))
-    assert parse(bytes(header) + b"x" + bytes(511 + 1024)) == [TarImage("é", b"x")]
+    assert parse(bytes(header) + b"x" + bytes(511 + 1024)) == [Image("é", b"x")]
 
 
 @pytest.mark.parametrize("field", [slice(0, 1), slice(130, 131), slice(150, 151), slice(200, 201), slice(156, 157)])
@@ -170,26 +171,26 @@ def test_a_damaged_header_is_told_with_its_byte_after_the_images_before_it(field
     second[field] = b"9"
     parser = TarParser(LIMIT)
     found = []
-    with pytest.raises(TarError) as caught:
+    with pytest.raises(BodyError) as caught:
         found.extend(parser.feed(first + bytes(second)))
     assert caught.value.at_byte == 1536
     parser = TarParser(LIMIT)
-    assert list(parser.feed(first)) == [TarImage("a", b"x" * 600)]
+    assert list(parser.feed(first)) == [Image("a", b"x" * 600)]
 
 
 @pytest.mark.parametrize("body", [b"\x1f\x8b" + bytes(600), b"PK\x03\x04" + b"z" * 600, b"hello" * 200, b"\x89PNG\r\n\x1a\n" + b"x" * 600])
 def test_what_is_no_tar_at_all_is_told_so(body: bytes) -> None:
-    with pytest.raises(TarError, match=r"compressed|not a tar"):
+    with pytest.raises(BodyError, match=r"compressed|not a tar"):
         parse(body)
 
 
 def test_archives_one_after_another_are_read_to_the_end_and_rubbish_behind_them_is_passed_over() -> None:
     data = archive([file("a", b"x")]) + archive([file("b", b"y")]) + b"rubbish" * 1000
-    assert parse(data, cut(data, random.Random(2))) == [TarImage("a", b"x"), TarImage("b", b"y")]
+    assert parse(data, cut(data, random.Random(2))) == [Image("a", b"x"), Image("b", b"y")]
 
 
 def test_an_empty_body_is_no_archive_and_an_archive_of_nothing_is_one() -> None:
-    with pytest.raises(TarError):
+    with pytest.raises(BodyError):
         parse(b"")
     assert parse(bytes(1024)) == []
 
@@ -197,7 +198,7 @@ def test_an_empty_body_is_no_archive_and_an_archive_of_nothing_is_one() -> None:
 def test_a_giant_header_is_not_read_into_memory() -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, MAX_META_BYTES + 1
-    with pytest.raises(TarError, match="at most"):
+    with pytest.raises(BodyError, match="at most"):
         parse(info.tobuf(tarfile.GNU_FORMAT))
 
 
@@ -205,7 +206,7 @@ def test_a_giant_header_is_not_read_into_memory() -> None:
 def test_damaged_pax_records_are_an_error_not_a_crash(records: bytes) -> None:
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, len(records)
-    with pytest.raises(TarError):
+    with pytest.raises(BodyError):
         parse(info.tobuf(tarfile.USTAR_FORMAT) + records.ljust(512, b"\0") + archive([file("a", b"x")]))
 
 
@@ -221,5 +222,5 @@ def test_random_damage_never_crashes_the_parser(seed: int) -> None:
             for member in parser.feed(chunk):
                 assert isinstance(member, Refusal) or 0 < len(member.content) <= LIMIT
         parser.finish()
-    except TarError:
+    except BodyError:
         return

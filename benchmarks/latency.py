@@ -1,0 +1,149 @@
+"""How long one image takes through `POST /v1/classify` with nobody else there, beside what Kafka alone takes: interleaved, in one run.
+
+The echo is a record produced and consumed through the same Kafka by one process, one in flight: what a hop through Kafka costs here. The
+classifier's own time is decoding and predicting one image in memory. The bar is 3 echoes and the classifier's own time: the image
+and its label are a hop each. Writes build/latency.json.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without `as`
+from rich.console import Console
+from rich.table import Table
+
+from convnet_kafka.local.stack import Stack, StackOptions
+from pictures import write_pictures
+from run import train
+from workers import Worker
+
+TOPIC = "latency.echo"
+# Pools fill and the JVM compiles during the first ones.
+WARM_UP_BLOCKS = 3
+LOST_S = 10.0
+MS = 1000
+
+
+def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
+    """Produce and consume one record at a time; seconds of each."""
+    AdminClient({"bootstrap.servers": bootstrap_servers}).create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(20)
+    # Durable as ours are, and as quick as they can be.
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "acks": "all", "linger.ms": 0})
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "echo", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
+    consumer.assign([TopicPartition(TOPIC, 0, 0)])
+
+    def work(content: bytes, count: int) -> list[float]:
+        seconds = []
+        for _ in range(count):
+            started = time.perf_counter()
+            producer.produce(TOPIC, content, partition=0)
+            producer.poll(0)
+            message = consumer.poll(LOST_S)
+            if message is None or message.error() is not None:
+                raise RuntimeError("the echo did not come back")
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return work
+
+
+def prepare_alone(models: Path) -> Callable[[bytes, int], list[float]]:
+    """Decode and predict one image at a time, in memory; seconds of each."""
+    from convnet.images import decode  # noqa: PLC0415 - only this process needs it
+    from convnet.predictor import load_predictor  # noqa: PLC0415 - only this process needs it
+    from convnet.registry import Registry  # noqa: PLC0415 - only this process needs it
+
+    predictor = load_predictor(Registry(models), "stable", max_batch=64)
+    predictor.warm_up()
+
+    def work(content: bytes, count: int) -> list[float]:
+        seconds = []
+        for _ in range(count):
+            started = time.perf_counter()
+            predictor.predict(decode(content, predictor.spec)[None]).argmax(axis=1)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return work
+
+
+def prepare_classify(server_url: str) -> Callable[[bytes, int], list[float]]:
+    """One call at a time on one connection; seconds of each."""
+    connection = HTTPConnection(server_url.rpartition("/")[2])
+
+    def work(content: bytes, count: int) -> list[float]:
+        seconds = []
+        for _ in range(count):
+            started = time.perf_counter()
+            connection.request("POST", "/v1/classify", content, {"Content-Type": "image/png"})
+            answer = connection.getresponse()
+            body = answer.read()
+            seconds.append(time.perf_counter() - started)
+            if answer.status != 200:
+                raise RuntimeError(f"classify answered {answer.status}: {body[:300]!r}")
+        return seconds
+
+    return work
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """In milliseconds."""
+    ordered = sorted(seconds)
+    return {"p50": statistics.median(ordered) * MS, "p99": ordered[int(len(ordered) * 0.99)] * MS, "calls": len(ordered)}
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """As a table."""
+    table = Table("milliseconds, one in flight", "p50", "p99", title_justify="left")
+    for name, what in (("classify_ms", "classify"), ("echo_ms", "echo through Kafka"), ("alone_ms", "decode and predict")):
+        table.add_row(what, f"{figures[name]['p50']:.2f}", f"{figures[name]['p99']:.2f}")
+    console.print(table)
+    console.print(f"classify less the classifier's own time: {figures['echoes']:.2f} echoes; the bar is 3")
+
+
+@click.command(help=__doc__)
+@click.option("--block", default=100, show_default=True, help="Calls of each before the next takes its turn.")
+@click.option("--blocks", default=10, show_default=True, help="Turns of each.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/latency.json"), show_default=True)
+def main(*, block: int, blocks: int, out: Path) -> None:
+    """See the module."""
+    console = Console()
+    found: dict[str, list[float]] = {"classify_ms": [], "echo_ms": [], "alone_ms": []}
+    with ExitStack() as cleanup:
+        root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="convnet-latency-")))
+        files = write_pictures(root / "pictures", 400)
+        train(root / "models", root / "pictures")
+        stack = cleanup.enter_context(Stack(StackOptions(models=root / "models", data=root / "data", classifiers=1)))
+        workers = {
+            "classify_ms": cleanup.enter_context(Worker(prepare_classify, stack.server_url)),
+            "echo_ms": cleanup.enter_context(Worker(prepare_echo, stack.bootstrap_servers)),
+            "alone_ms": cleanup.enter_context(Worker(prepare_alone, root / "models")),
+        }
+        for number in range(WARM_UP_BLOCKS + blocks):
+            content = files[number % len(files)].read_bytes()
+            for name, worker in workers.items():
+                worker.begin(content, block)
+                seconds = worker.result().detail
+                if number >= WARM_UP_BLOCKS:
+                    found[name] += seconds
+    figures: dict[str, Any] = {name: percentiles(seconds) for name, seconds in found.items()}
+    figures["echoes"] = (figures["classify_ms"]["p50"] - figures["alone_ms"]["p50"]) / figures["echo_ms"]["p50"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    show(figures, console)
+    console.print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""One result on its way to its readers, and the forms it takes there: each form is made once and shared by all who follow the job.
+
+Pure values: no waiting, no Kafka. The stored JSON is passed on as it is; only a record in an unusual form is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import orjson
+
+from convnet_kafka.errors import WireError
+
+# Of `confidence` in a result that has none: no result is below any bound by it.
+_NO_CONFIDENCE = float("inf")
+
+
+# Not frozen: freezing doubles the cost of making one, and one is made for every result.
+@dataclass(slots=True)
+class LabelEvent:
+    """One result.
+
+    Attributes:
+        offset: its offset in the labels partition; the cursor after it.
+        value: the LabelRecord's JSON object, one line.
+        failed: True for a result without a label.
+    """
+
+    offset: int
+    value: bytes
+    failed: bool = False
+    _ndjson: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _sse: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _confidence: float | None = field(default=None, init=False, repr=False, compare=False)
+
+    def ndjson(self) -> bytes:
+        """A line of NDJSON."""
+        if self._ndjson is None:
+            self._ndjson = line(self) + b"\n"
+        return self._ndjson
+
+    def sse(self) -> bytes:
+        """An event of an SSE stream, whose id is the cursor."""
+        if self._sse is None:
+            offset = self.offset
+            self._sse = b'id: %d\nevent: label\ndata: {"cursor":"%d",%b\n\n' % (offset, offset, self.value[1:])
+        return self._sse
+
+    def confidence(self) -> float:
+        """Of a label, 0 to 1; infinite when the result has none. Parsed when first asked for."""
+        if self._confidence is None:
+            value = None if self.failed else orjson.loads(self.value).get("confidence")
+            self._confidence = float(value) if isinstance(value, int | float) else _NO_CONFIDENCE
+        return self._confidence
+
+
+Wanted: TypeAlias = Callable[[LabelEvent], bool]
+
+
+def line(event: LabelEvent) -> bytes:
+    """A label as the caller gets it: the stored object with its cursor in front, never parsed on the way."""
+    return b'{"cursor":"%d",' % event.offset + event.value[1:]
+
+
+def one_line(value: bytes | None) -> bytes:
+    """A record's JSON object as one line, ready to have a member put in front.
+
+    A line break would end the record early in NDJSON and in SSE, so an object in an unusual form is written anew; all others are only
+    looked at from outside.
+
+    Raises:
+        WireError: it is no JSON object, or an empty one.
+    """
+    if value and value[:2] == b'{"' and value[-1] == 0x7D and b"\n" not in value and b"\r" not in value:
+        return value
+    try:
+        parsed = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        parsed = None
+    if not isinstance(parsed, dict) or not parsed:
+        raise WireError(f"a result whose value is no JSON object: {(value or b'')[:80]!r} (docs/wire.md)")
+    return orjson.dumps(parsed)
+
+
+def wanted(*, failed: bool | None, below: float | None) -> Wanted | None:
+    """What lets through the results a caller asks for; None for everything.
+
+    Args:
+        failed: only failures (True) or only labels (False).
+        below: only labels with a lower confidence.
+    """
+    if failed is None and below is None:
+        return None
+    bound = 0.0 if below is None else below
+
+    def passes(event: LabelEvent) -> bool:
+        return (failed is None or event.failed is failed) and (below is None or event.confidence() < bound)
+
+    return passes
