@@ -37,7 +37,8 @@ MS = 1000
 
 def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
     """Produce and consume one record at a time; seconds of each."""
-    AdminClient({"bootstrap.servers": bootstrap_servers}).create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(20)
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})  # held: a client that is collected fails what it was asked
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(20)
     # Durable as ours are, and as quick as they can be.
     producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "acks": "all", "linger.ms": 0})
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "echo", "enable.auto.commit": False, "fetch.wait.max.ms": 500})

@@ -55,7 +55,7 @@ def test_dropped_pictures_get_label_confidence_and_time_and_failures_their_reaso
     expect(card(page, "one.jpg").locator(".more")).to_contain_text("s")
     assert "unsure" in (card(page, "two.jpg").get_attribute("class") or "")
     expect(card(page, "one.jpg").locator("canvas.drawn")).to_have_count(1)
-    page.get_by_role("button", name="3 without a label: why?").click()
+    page.get_by_role("button", name="3 failed: why?").click()
     expect(page.locator("#failures")).to_contain_text("notes.txt Not sent: not a picture (text/plain).")
     expect(page.locator("#failures")).to_contain_text("fake.jpg not a picture")
     expect(page.locator("#failures")).to_contain_text("cut.jpg The picture cannot be decoded")
@@ -130,11 +130,18 @@ def test_a_reload_while_labels_are_missing_goes_on(visit: Visit, classifier: Sce
 
 
 def test_a_hostile_name_is_only_text(visit: Visit) -> None:
-    names = ["<img src=x onerror='window.hacked=1'>.jpg", "<script>window.hacked=1</script>.jpg", "\u202etxt.jpg", "a" * 300 + ".jpg", "ünï ☃ .jpg", "../../up.jpg"]
+    names = [
+        "<img src=x onerror='window.hacked=1'>.jpg",
+        "<script>window.hacked=1</script>.jpg",
+        "\u202etxt.jpg",
+        "a" * 300 + ".jpg",
+        "ünï ☃ .jpg",
+        "../../up.jpg",
+    ]
     page = visit()
     drop(page, {name: scene(number, "<b>cat</b>", 0.9) for number, name in enumerate(names)} | {"<img src=x onerror=alert(1)>.txt": b"x"})
     until_done(page, len(names), len(names) + 1)
-    page.get_by_role("button", name="1 without a label").click()
+    page.get_by_role("button", name="1 failed: why?").click()
     page.reload()
     until_done(page, len(names), len(names))
     assert page.evaluate("window.hacked") is None
@@ -150,7 +157,9 @@ def test_a_busy_server_is_asked_again_and_nothing_is_lost(visit: Visit) -> None:
             route.continue_()
             return
         problem = {"type": "/problems/backlog-too-long", "title": "Too much work waits already", "status": refusals[0], "detail": "later"}
-        route.fulfill(status=refusals.pop(), headers={"Retry-After": "1"}, content_type="application/problem+json", body=json.dumps(problem))
+        route.fulfill(
+            status=refusals.pop(), headers={"Retry-After": "1"}, content_type="application/problem+json", body=json.dumps(problem)
+        )
 
     page = visit(quiet=("the server responded with a status of",))
     page.route("**/images", busy)
@@ -175,7 +184,12 @@ def test_broken_connections_and_unknown_answers_are_sent_again(visit: Visit) -> 
         seen.append(answer.status)
         told = answer.json()
         if len(seen) == 1:  # stored, but the page is told that nobody knows
-            told = {"accepted": 0, "refused": 0, "unknown": 1, "problems": [{"name": "a.jpg", "status": "unknown", "code": "not-acknowledged", "detail": "?"}]}
+            told = {
+                "accepted": 0,
+                "refused": 0,
+                "unknown": 1,
+                "problems": [{"name": "a.jpg", "status": "unknown", "code": "not-acknowledged", "detail": "?"}],
+            }
         route.fulfill(response=answer, json=told)
 
     def labels(route: Route) -> None:

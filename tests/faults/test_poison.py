@@ -162,7 +162,7 @@ def test_kills_of_healthy_classifiers_at_random_moments_set_no_innocent_aside(
     tmp_path: Path,
     seed: int,
 ) -> None:
-    """Each life ends between its first look at its images and some moments later: within what is noted, and within what is alone."""
+    """Each life ends soon after its start: most of them within what is noted, many while an image is alone."""
     prefix = release(broker, 1)
     sender = client(prefix)
     count = 4000
@@ -175,14 +175,14 @@ def test_kills_of_healthy_classifiers_at_random_moments_set_no_innocent_aside(
     while kills < 25:
         with RunningClassifier(broker.bootstrap_servers, prefix, digits_models, tmp_path / f"log-{kills}", **STATIC) as running:
             until(lambda running=running: "partitions assigned" in running.log.read_text(), 60, "its partitions")
-            pause.wait(moments.uniform(0.0, 0.08))
+            pause.wait(moments.choice([moments.uniform(0.0, 0.1), moments.uniform(0.0, 1.0), moments.uniform(2.5, 4.0)]))
             os.kill(running.process.pid, signal.SIGKILL)
         kills += 1
     with ExitStack() as last:
         last.enter_context(RunningClassifier(broker.bootstrap_servers, prefix, digits_models, tmp_path / "last", **STATIC))
         sender.wait_for(count, 200)
-    alone = sum("tried alone" in (tmp_path / f"log-{number}").read_text() for number in range(kills))
+    alone = sum("handled one by one" in (tmp_path / f"log-{number}").read_text() for number in range(kills))
     errors = {name: label.error for name, label in sender.labels.items() if label.error is not None}
-    print(f"seed {seed}: {kills} kills, {alone} of them met an image alone a second time, set aside: {sorted(errors)}")
+    print(f"seed {seed}: {kills} kills, {alone} lives began with images to handle alone, set aside: {sorted(errors)}")
     assert errors == {}
     assert set(sender.records) == set(sender.names)

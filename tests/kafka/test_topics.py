@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from convnet_kafka.errors import KafkaUnavailable, TopicMismatch
-from convnet_kafka.kafka.topics import TopicSpec, create_missing, differences, missing, topic_id
+from convnet_kafka.kafka.topics import TopicSpec, create_missing, differences, grow, missing, slow_groups, topic_id
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.process import free_ports
 from convnet_kafka.settings import KafkaSettings, TopicSettings
@@ -90,3 +90,32 @@ def test_the_command_lists_differences_creates_and_is_content(broker: LocalBroke
     assert created.returncode == 0, created.stderr
     assert f"created {prefix}.labels" in created.stdout
     assert run(broker, "check", "--topic-prefix", prefix).returncode == 0
+
+
+def test_topics_grow_and_are_never_made_smaller(broker: LocalBroker) -> None:
+    settings = kafka_settings(broker.bootstrap_servers)
+    client = admin(broker.bootstrap_servers)
+    create_missing(client, specs_of(settings))
+    prefix = settings.topic_prefix
+    names = (f"{prefix}.images", f"{prefix}.images.fast", f"{prefix}.labels", f"{prefix}.images.dlq")
+    refused = run(broker, "grow", "--topic-prefix", prefix)
+    assert (refused.returncode, "--images-partitions" in refused.stderr) == (2, True)
+    grown = run(broker, "grow", "--images-partitions", "5", "--labels-partitions", "2", "--topic-prefix", prefix)
+    assert grown.returncode == 0, grown.stderr
+    assert grown.stdout.splitlines() == [
+        f"{names[0]}: 2 -> 5 partitions",
+        f"{names[1]}: 2 -> 5 partitions",
+        f"{names[2]}: has 2 partitions or more already",
+        f"{names[3]}: has 2 partitions or more already",
+        "servers and classifiers notice within 30 s",
+    ]
+    assert grow(client, {names[0]: 3, names[2]: 4}) == {names[2]: (2, 4)}
+    with pytest.raises(TopicMismatch, match="nowhere"):
+        grow(client, {"nowhere": 3})
+
+
+def test_brokers_that_keep_a_dead_members_partitions_for_long_are_told(broker: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = admin(broker.bootstrap_servers)
+    assert slow_groups(client) is None
+    monkeypatch.setattr("convnet_kafka.kafka.topics.WANTED_SESSION_MS", 6000)
+    assert "group.consumer.session.timeout.ms=10000" in str(slow_groups(client))

@@ -46,6 +46,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "revoked": {"tenant": "acme", "revoked": apikeys.now() - HOUR},
     "expired": {"tenant": "acme", "expires": apikeys.now() - HOUR},
     "few-requests": {"rates": Rates(requests_per_s=0.5, burst_s=1)},
+    "two-requests": {"rates": Rates(requests_per_s=0.001, burst_s=2000)},
     "few-images": {"rates": Rates(images_per_s=10, burst_s=1)},
     "debtor": {"rates": Rates(images_per_s=1, burst_s=1)},
     "slow": {"rates": Rates(images_per_s=40, burst_s=1)},
@@ -234,6 +235,11 @@ async def test_too_many_requests_are_told_when_to_come_back(web: aiohttp.ClientS
     assert "0.5 requests/s" in problem["detail"]
     # Others are not held up.
     await open_job(web, keys)
+
+
+async def test_a_request_that_waits_for_the_word_is_counted_once(web: aiohttp.ClientSession, keys: Keys) -> None:
+    for status in (201, 201, 429):
+        await call(web, "POST", "/v1/jobs", status, headers=keys.bearer("two-requests"), data=b"x", expect100=True)
 
 
 async def test_images_over_the_rate_are_a_debt_told_before_the_next_body(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import socket
 import tarfile
 import threading
 from collections import Counter, deque
@@ -101,9 +102,12 @@ class FakeServer:
         self._changed = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        # Bound for as long as this lives and never listening: nobody else gets the port while the server is stopped.
+        self._reserved = socket.socket()
 
     def __enter__(self) -> Self:
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", 0))
         self._thread.start()
         self.start()
         return self
@@ -114,6 +118,7 @@ class FakeServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._reserved.close()
 
     def start(self) -> None:
         """Listen, on the same port as before."""
@@ -177,10 +182,9 @@ class FakeServer:
         )
         self._runner = web.AppRunner(app, shutdown_timeout=0.01, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
-        await site.start()
-        self._port = site._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        port = self._reserved.getsockname()[1]
+        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_port=True).start()
+        self.url = f"http://127.0.0.1:{port}"
 
     async def _stop(self) -> None:
         if self._runner is not None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from support.api_description import check_answer
+
 PNG = b"\x89PNG\r\n\x1a\n"
 TAR = {"Content-Type": "application/x-tar"}
 
@@ -41,7 +43,7 @@ async def until_ready(session: aiohttp.ClientSession) -> None:
 
 
 async def call(session: aiohttp.ClientSession, method: str, path: str, status: int, **options: Any) -> dict[str, Any]:
-    """One call with the status it must have; gives the answer's JSON, and for a problem checks its form."""
+    """One call with the status it must have; gives the answer's JSON, held to the API's description, and for a problem checks its form."""
     async with session.request(method, path, **options) as answer:
         body = await answer.read()
         assert answer.status == status, (answer.status, body[:500])
@@ -53,6 +55,7 @@ async def call(session: aiohttp.ClientSession, method: str, path: str, status: i
             assert value["title"]
             assert value["detail"]
             assert ("Retry-After" in answer.headers) == (status in {429, 503})
+        check_answer(method, str(answer.url), status, value)
         return value
 
 

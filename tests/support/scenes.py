@@ -12,7 +12,14 @@ from PIL import Image, ImageDraw
 
 from support.fake_classifier import FakeClassifier
 
-CLASSES = {"cat": (214, 149, 96), "dog": (150, 110, 80), "bird": (94, 156, 196), "flower": (208, 92, 122), "tree": (92, 144, 88), "boat": (70, 96, 150)}
+CLASSES = {
+    "cat": (214, 149, 96),
+    "dog": (150, 110, 80),
+    "bird": (94, 156, 196),
+    "flower": (208, 92, 122),
+    "tree": (92, 144, 88),
+    "boat": (70, 96, 150),
+}
 
 
 def scene(number: int, label: str, confidence: float, size: tuple[int, int] = (320, 240)) -> bytes:

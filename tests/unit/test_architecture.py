@@ -179,6 +179,10 @@ def declared(extra: str) -> set[str]:
     return found
 
 
+# `compression` is there from Python 3.14 on.
+STANDARD = sys.stdlib_module_names | {"compression"}
+
+
 @pytest.mark.parametrize(("part", "extra"), [("server", "server"), ("client", "client"), ("classifier", "classifier"), ("kafka", "server")])
 def test_a_service_imports_only_what_its_extra_installs(part: str, extra: str) -> None:
     distributions = packages_distributions()
@@ -186,7 +190,7 @@ def test_a_service_imports_only_what_its_extra_installs(part: str, extra: str) -
     for path in SERVICE_FILES:
         if part_of(path) not in {part, *ARROWS[part]}:
             continue
-        for top in {name.split(".")[0] for name in imports(path, SERVICES)} - sys.stdlib_module_names - {"convnet_kafka", "convnet"}:
+        for top in {name.split(".")[0] for name in imports(path, SERVICES)} - STANDARD - {"convnet_kafka", "convnet"}:
             names = {normal(name) for name in distributions.get(top, [top])}
             if not names & declared(extra):
                 wrong.add(f"{path.relative_to(ROOT)} imports {top}, which extra {extra!r} does not name")

@@ -122,7 +122,7 @@ def test_a_path_that_is_not_there_is_said(run: Command, tmp_path: Path) -> None:
 
 
 def test_an_unknown_job_is_said(run: Command) -> None:
-    done = run("results", "AAAA" * 25, code=1)
+    done = run("results", "AAAA" * 25, code=3)
     assert "no such job" in done.stderr
 
 
@@ -135,5 +135,5 @@ def test_a_server_that_is_not_there_is_said(tmp_path: Path, digits: DigitsFolder
         cwd=tmp_path,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "http://127.0.0.1:9" in done.stderr

@@ -42,6 +42,7 @@ class Batch:
         messages: at least one, in the order of their partitions.
         ends: for each partition among them its claim and the offset after the last record.
         stored: True once Kafka has every result of it.
+        worked: True once the loop has its results, whether Kafka has them or not.
         alone: how often its one record has been begun alone, this time included; 0 for a batch like any other.
         guilty: its one image is to be set aside, unseen.
     """
@@ -50,6 +51,7 @@ class Batch:
     messages: list[Message]
     ends: list[tuple[Claim, int]] = field(default_factory=list)
     stored: bool = False
+    worked: bool = False
     alone: int = 0
     guilty: bool = False
 

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException, Message
 
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.handoff import Batch, Claim, Handoff
-from convnet_kafka.classifier.quarantine import Stage, Watch
+from convnet_kafka.classifier.quarantine import LAST_TRY_AFTER_S, Stage, Watch
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
 from convnet_kafka.kafka.consumer import GroupEvents, Start
 from convnet_kafka.messages import Lane
@@ -99,6 +99,7 @@ class LaneReader:
         self._claims: dict[int, Claim] = {}
         self._watched = 0
         self._blameless = True
+        self._began_at = time.monotonic()
         self._outstanding: deque[Batch] = deque()
         self._thread = threading.Thread(target=self._run, name=f"lane-{lane}", daemon=True)
 
@@ -114,6 +115,7 @@ class LaneReader:
 
     def start(self) -> None:
         """Join the group and read. Does not wait for Kafka."""
+        self._began_at = time.monotonic()
         self._thread.start()
 
     def stop_reading(self) -> None:
@@ -131,6 +133,12 @@ class LaneReader:
                 for claim, end in ends:
                     claim.position = end
                 self._consumer.done({claim.partition: end for claim, end in ends if claim.held})
+            self._settled.notify_all()
+
+    def worked(self, batch: Batch) -> None:
+        """The process has survived this batch; Kafka may not have its results yet. For the loop."""
+        with self._settled:
+            batch.worked = True
             self._settled.notify_all()
 
     def abandon(self) -> None:
@@ -215,7 +223,7 @@ class LaneReader:
         left = self._hand_out_alone(suspects) if suspects else []
         # Partitions may have gone meanwhile, and even come back: what was read before is then read again.
         others = [(message, claim) for message, claim in others if claim.held]
-        if self._stop.is_set():
+        if self._stop.is_set() or self._handoff.closed:
             return
         if left or not self._note(others):
             self._read_again([*left, *others])
@@ -247,12 +255,16 @@ class LaneReader:
         """One by one, with nothing else in the process's hands, and each noted before; returns those that could not be noted."""
         left = deque(reads)
         while left and not self._stop.is_set() and not self._handoff.closed:
+            if self._is_too_young_for(*left[0]):
+                self._stop.wait(READ_S)
+                self._consumer.attend()
+                continue
             if not self._handoff.reserve(self.lane, RESERVE_S):
                 self._consumer.attend()
                 continue
             try:
                 deadline = time.monotonic() + ALONE_SLICE_S
-                while left and time.monotonic() < deadline and not self._stop.is_set():
+                while left and time.monotonic() < deadline and not self._stop.is_set() and not self._is_too_young_for(*left[0]):
                     if not self._alone(*left[0]):
                         return list(left)
                     left.popleft()
@@ -283,11 +295,29 @@ class LaneReader:
         with self._settled:
             self._outstanding.append(batch)
         self._handoff.offer(batch)
+        while not self._is_worked(batch):
+            self._consumer.attend()
+        if claim.held and not guilty and batch.worked:
+            self._consumer.annotate(claim.partition, claim.position, claim.watch.survived(offset))
+            self._consumer.commit(wait=True, partitions=[claim.partition])
         while not self._is_settled(batch):
             self._consumer.attend()
         if claim.held and claim.position > offset:
             self._consumer.annotate(claim.partition, claim.position, claim.watch.resting(claim.position))
         return True
+
+    def _is_too_young_for(self, message: Message, claim: Claim) -> bool:
+        """Whether a record is to be tried alone once more, by a member that has only just begun."""
+        offset = message.offset() or 0
+        again = claim.held and claim.watch is not None and claim.watch.deaths(offset) and not claim.watch.guilty(offset)
+        return bool(again) and time.monotonic() < self._began_at + LAST_TRY_AFTER_S
+
+    def _is_worked(self, batch: Batch) -> bool:
+        """Wait a little for a batch to be worked on; True as well when the loop has ended."""
+        with self._settled:
+            if not batch.worked and batch in self._outstanding and not self._handoff.closed:
+                self._settled.wait(READ_S)
+            return batch.worked or batch not in self._outstanding or self._handoff.closed
 
     def _is_settled(self, batch: Batch) -> bool:
         """Wait a little for a batch's results to be in Kafka; True as well when the loop has ended."""

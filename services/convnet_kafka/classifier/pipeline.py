@@ -193,6 +193,7 @@ class Pipeline:
         self._in_flight[lane].append((batch, shipment))
         batch.messages = []  # the images are not needed any more, only their positions
         if batch.alone:
+            self._lanes[lane].worked(batch)
             producer.flush(ALONE_FLUSH_S)  # its lane waits for it, and nothing will come to fill the request
         compared_s = model.compare()
         ended = time.perf_counter()

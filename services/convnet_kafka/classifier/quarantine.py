@@ -23,6 +23,9 @@ VERSION = 1
 # records a second). If it came further, the owner after it dies further on, and the one after that finds its note.
 WATCHED_RECORDS = 4096
 DEATHS_ALONE = 2
+# A process that dies for a reason of its own does so soon after its start, most of all where it is started again and again. Before a record
+# is tried alone for the last time its process must have lived for so long.
+LAST_TRY_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Watch:
         self._end = end
         self._alone_until = min(note.until, end) if note is not None else 0
         self._until: int | None = None
+        self._survived = -1
         self.suspects = max(self._alone_until - max(committed, 0), 0)
 
     @classmethod
@@ -122,7 +126,9 @@ class Watch:
         return position >= (self._end if self._until is None else self._until)
 
     def deaths(self, offset: int) -> int:
-        """How often a process died with this record alone."""
+        """How often a process died with this record alone, and none survived it."""
+        if offset <= self._survived:
+            return 0
         return self._found.tries if self._found is not None and self._found.alone == offset else 0
 
     def guilty(self, offset: int) -> bool:
@@ -136,6 +142,11 @@ class Watch:
     def alone(self, offset: int) -> str:
         """The note to leave before the record at this offset is begun alone."""
         return Note(self._attempt, self._alone_until, offset, self.deaths(offset) + 1).text()
+
+    def survived(self, offset: int) -> str:
+        """The note once the record at this offset is worked on, its result on its way to Kafka: what comes now is not its fault."""
+        self._survived = offset
+        return Note(self._attempt, self._alone_until).text()
 
     def resting(self, position: int) -> str:
         """The note while nothing is in flight: what was found and is not cleared up yet, or none."""

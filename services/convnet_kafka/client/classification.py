@@ -182,6 +182,8 @@ class Classification:
                 going_on.append(group.create_task(self._keep_reporting()))
             await self._send(job, first)
             await self._outcomes.all_labelled()
+            if self._cancelled:
+                await self._give_up_the_rest(job)
             for task in going_on:
                 task.cancel()
 
@@ -192,11 +194,14 @@ class Classification:
             # By us, or by somebody else: the results of what was accepted come all the same.
             self._cancelled = True
             self._uploads.stop()
-        if self._cancelled:
-            unsent = [failure(name, NOT_ACCEPTED, "the job was cancelled before it was sent") for name in self._outcomes.undecided()]
-            self._mailbox.put(self._outcomes.given_up(unsent))
         await self._close(job)
         self._sent_all.set()
+
+    async def _give_up_the_rest(self, job: str) -> None:
+        """Tell what was on its way when the job was cancelled, and of which nothing was heard: last, as a result may have come for it."""
+        detail = "the job was cancelled before a server had accepted it"
+        self._mailbox.put(self._outcomes.given_up([failure(name, NOT_ACCEPTED, detail) for name in self._outcomes.undecided()]))
+        await self._close(job)
 
     async def _close(self, job: str) -> None:
         images = self._outcomes.in_job

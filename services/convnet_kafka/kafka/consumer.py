@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import Options
+from convnet_kafka.kafka.errorlog import ErrorLog
 
 logger = structlog.get_logger(__name__)
 
@@ -83,6 +84,7 @@ class GroupConsumer:
     def __init__(self, options: Options, topic: str, events: GroupEvents) -> None:
         self._options = options | {"on_commit": self._on_commit, "error_cb": self._on_error}
         self._topic = topic
+        self._tell = ErrorLog("kafka consumer", topic=topic)
         self._events = events
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
@@ -247,7 +249,7 @@ class GroupConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = self._starts(consumer, partitions)
         # Without offsets librdkafka takes the committed ones; where that fails `_handled` starts at the beginning.
-        consumer.incremental_assign([self._first(consumer, item, starts[item.partition]) for item in partitions])
+        consumer.incremental_assign(self._begin(consumer, partitions, starts))
         added = frozenset(item.partition for item in partitions)
         with self._lock:
             self._assigned |= added
@@ -257,20 +259,24 @@ class GroupConsumer:
         if added:
             self._events.on_assigned(starts)
 
-    def _first(self, consumer: Consumer, partition: TopicPartition, start: Start | None) -> TopicPartition:
-        """Where to begin in a partition that has just come.
+    def _begin(self, consumer: Consumer, partitions: list[TopicPartition], starts: Mapping[int, Start | None]) -> list[TopicPartition]:
+        """Where to begin in partitions that have just come.
 
         What is not committed anywhere begins at the beginning, and that is settled before anything is fetched: a question to the broker
         waits behind each fetch that it holds back, half a second for each partition, and the lane's first image with it.
         """
-        if start is None or start.committed >= 0:
-            return partition
+        new = {number: start for number, start in starts.items() if start is not None and start.committed < 0}
+        if not new:
+            return partitions
+        asked = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(new)]
         try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=START_AGAIN_TIMEOUT_S)
+            found = consumer.offsets_for_times(asked, START_AGAIN_TIMEOUT_S)
         except KafkaException:
-            return partition
-        self._tell_expired(partition.partition, start.committed, low, high)
-        return TopicPartition(self._topic, partition.partition, OFFSET_BEGINNING)
+            return partitions
+        low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
+        for number in low:
+            self._tell_expired(number, new[number].committed, low[number], new[number].end)
+        return [TopicPartition(self._topic, item.partition, OFFSET_BEGINNING) if item.partition in low else item for item in partitions]
 
     def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, Start | None]:
         """What Kafka says of partitions that have just come."""
@@ -395,4 +401,4 @@ class GroupConsumer:
         if _is_fatal(error):
             self._fatal = error
         else:
-            logger.warning("kafka consumer", topic=self._topic, error=error.str())
+            self._tell(error)

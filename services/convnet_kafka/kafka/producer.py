@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from convnet_kafka.errors import ConvnetKafkaError
 from convnet_kafka.kafka.connection import Headers, Options
+from convnet_kafka.kafka.errorlog import ErrorLog
 
 logger = structlog.get_logger(__name__)
 
@@ -142,6 +143,7 @@ class AcknowledgedProducer:
     ) -> None:
         self._options = options | {"error_cb": self._on_error}
         self._name = name
+        self._tell = ErrorLog("kafka producer", producer=name)
         self._on_fatal = on_fatal
         self._own_thread = own_thread
         self._producer: Producer | None = None
@@ -232,4 +234,4 @@ class AcknowledgedProducer:
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's public error code
             self._fatal = error
         else:
-            logger.warning("kafka producer", producer=self._name, error=error.str())
+            self._tell(error)

@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import Options
+from convnet_kafka.kafka.errorlog import ErrorLog
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class PartitionReader:
         self._options = options | {"error_cb": self._on_error}
         self._topic = topic
         self._partition = partition
+        self._tell = ErrorLog("kafka reader", topic=topic, partition=partition)
         self._consumer: Consumer | None = None
         self._reading = threading.Lock()
 
@@ -97,4 +99,4 @@ class PartitionReader:
         return False
 
     def _on_error(self, error: KafkaError) -> None:
-        logger.warning("kafka reader", topic=self._topic, partition=self._partition, error=error.str())
+        self._tell(error)

@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from convnet_kafka.kafka.connection import Options
+from convnet_kafka.kafka.errorlog import ErrorLog
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ class TableFollower:
     def __init__(self, options: Options, topic: str, apply: Callable[[Message], None], tick: Callable[[], None] | None = None) -> None:
         self._options = options | {"error_cb": self._on_error, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
         self._topic = topic
+        self._tell = ErrorLog("kafka reader", topic=topic)
         self._apply = apply
         self._tick = tick
         self._stop = threading.Event()
@@ -125,4 +127,4 @@ class TableFollower:
             logger.warning("kafka reader", topic=self._topic, error=error.str())
 
     def _on_error(self, error: KafkaError) -> None:
-        logger.warning("kafka reader", topic=self._topic, error=error.str())
+        self._tell(error)

@@ -102,7 +102,7 @@ class TopicWatch:
 
     def _look(self, admin: AdminClient) -> None:
         before = self.topic.topic_id
-        # The identity before the ends: where the topic is made anew in between, the ends are the newer one's, and so too small, not too large.
+        # The identity before the ends: where the topic is made anew in between, the ends are the newer one's: too small, not too large.
         identity = topic_id(admin, self._name)
         self.topic = WatchedTopic(identity, self._ends(admin))
         self._answered_at = time.monotonic()

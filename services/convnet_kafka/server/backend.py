@@ -111,7 +111,9 @@ class Backend:
         flush_s = min(self._config.server.delivery_timeout_s, max(within_s, LEAST_FLUSH_S))
         flushed = asyncio.gather(*(asyncio.to_thread(producer.close, flush_s) for producer in self._producers.values()))
         watches = asyncio.gather(
-            asyncio.to_thread(self._watch.close, flush_s), asyncio.to_thread(self.backlog.close, min(ANSWER_S, flush_s)), asyncio.to_thread(self.control.close)
+            asyncio.to_thread(self._watch.close, flush_s),
+            asyncio.to_thread(self.backlog.close, min(ANSWER_S, flush_s)),
+            asyncio.to_thread(self.control.close),
         )
         left, *_ = await asyncio.gather(flushed, self.readers.close(), watches)
         if sum(left):

@@ -13,12 +13,14 @@ from aiohttp import web
 
 from convnet_kafka.messages import MAX_NAME_BYTES
 from convnet_kafka.server import describing
+from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.members import bad_name
 from convnet_kafka.server.multipart import boundary_of
 from convnet_kafka.server.problems import Problem
+from convnet_kafka.settings import MIB
 
 # A zip is kept on disk until its end has come, where its directory is; a tar is not, and may be larger.
-MAX_ZIP_BYTES = 256 * 1024 * 1024
+MAX_ZIP_BYTES = 256 * MIB
 
 
 class Kind(Enum):
@@ -70,21 +72,35 @@ class BodyLimits:
 
     Attributes:
         max_request_bytes: bytes of a body of many images, as it is sent and once it is decompressed.
+        max_zip_bytes: bytes of a zip archive.
         max_image_bytes: bytes of an image.
         max_images: images, and things that are none, in one body.
         deadline_s: seconds until images that have not been handed to Kafka count as unknown.
     """
 
     max_request_bytes: int
+    max_zip_bytes: int
     max_image_bytes: int
     max_images: int
     deadline_s: float
+
+    @classmethod
+    def of(cls, config: ServerConfig, max_images: int) -> BodyLimits:
+        """As they are set, for a call that takes so many images."""
+        server = config.server
+        return cls(
+            max_request_bytes=server.max_request_bytes,
+            max_zip_bytes=min(server.max_request_bytes, server.spool_mib * MIB, MAX_ZIP_BYTES),
+            max_image_bytes=config.kafka.max_image_bytes,
+            max_images=max_images,
+            deadline_s=server.upload_deadline_s,
+        )
 
     def bytes_of(self, kind: Kind) -> int:
         """Bytes that a body of a kind may have."""
         if kind is Kind.IMAGE:
             return self.max_image_bytes
-        return min(self.max_request_bytes, MAX_ZIP_BYTES) if kind is Kind.ZIP else self.max_request_bytes
+        return self.max_zip_bytes if kind is Kind.ZIP else self.max_request_bytes
 
 
 def kind_of(request: web.Request) -> Kind:

@@ -59,13 +59,7 @@ class Classify:
         self._gate = gate
         self._fast_lane = fast_lane
         self._settings = config.server
-        limits = BodyLimits(
-            max_request_bytes=config.server.max_request_bytes,
-            max_image_bytes=config.kafka.max_image_bytes,
-            max_images=MAX_IMAGES,
-            deadline_s=config.server.upload_deadline_s,
-        )
-        self._reception = Reception(limits, room)
+        self._reception = Reception(BodyLimits.of(config, MAX_IMAGES), room)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.producer import AcknowledgedProducer, QueueFull
-from convnet_kafka.messages import clip, image_base_headers, image_headers, image_id, now_ms
+from convnet_kafka.messages import ImageIds, clip, image_base_headers, image_headers, now_ms
 from convnet_kafka.server import sniff
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.outcome import Outcome, Refusal, RefusalCode, Unknown
@@ -92,7 +92,7 @@ class Intake:
         self._acknowledgement = Acknowledgement()
         self._delivery = producer.delivery(self._acknowledgement)
         self._topic = topic
-        self._job = job.id
+        self._ids = ImageIds(job.id)
         self._headers = image_base_headers(
             job=job.id, reply_partition=job.partition, tenant=job.tenant, traceparent=None, submitted_at_ms=now_ms()
         )
@@ -121,7 +121,7 @@ class Intake:
         if content_type is None:
             self.refuse(Refusal(name, RefusalCode.UNSUPPORTED, sniff.not_a_picture(content)))
             return True
-        image = image_id(self._job, name, content)
+        image = self._ids.of(name.encode(), content)
         try:
             self._delivery.send(
                 self._topic, content, image_headers(self._headers, image=image, name=name, content_type=content_type), tag=name

@@ -29,7 +29,7 @@ KEEPALIVE_S = 75.0
 # Seconds for answers that are ready to be written when everything else has ended.
 LAST_ANSWERS_S = 1.0
 # Part of the time for ending that is kept for it, and seconds of it at most: the last answers, what the producers hold, and their threads.
-CLOSING_PART, CLOSING_S = 0.25, 4.0
+CLOSING_PART, CLOSING_S = 0.5, 4.0
 
 
 @dataclass(slots=True)

@@ -44,13 +44,7 @@ class Uploads:
         self._gate = gate
         self._acknowledge_s = config.server.delivery_timeout_s
         self._deadline_s = config.server.upload_deadline_s
-        limits = BodyLimits(
-            max_request_bytes=config.server.max_request_bytes,
-            max_image_bytes=config.kafka.max_image_bytes,
-            max_images=config.server.max_request_images,
-            deadline_s=self._deadline_s,
-        )
-        self._reception = Reception(limits, room)
+        self._reception = Reception(BodyLimits.of(config, config.server.max_request_images), room)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""

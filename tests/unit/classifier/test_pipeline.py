@@ -98,6 +98,21 @@ def test_an_image_the_model_fails_on_is_found_and_alone_dead_lettered(rig: MakeR
     one.wait_for_commit(7)
 
 
+def test_images_that_the_model_fails_on_never_take_it_out_of_use_however_many_come(rig: MakeRig) -> None:
+    """What a sender can cause must not stop a classifier: unreadable files, and pictures that make the model fail."""
+    one = rig()
+    for number in range(40):
+        one.submit(picture(POISON) if number % 2 else b"no picture", f"{number}.png")
+    one.submit(picture(10), "good.png")
+    one.start()
+    labels = {label.name: label for label in one.wait_for_labels(41)}
+    assert labels.pop("good.png").label == "class-1"
+    assert {label.error for label in labels.values()} == {FailureCode.MODEL_ERROR, FailureCode.UNSUPPORTED}
+    one.wait_for_commit(41)
+    assert one.error is None
+    assert counted(one, "convnet_classifier_model_broken_total") == 0
+
+
 def test_a_broken_model_blames_no_image_and_commits_none(rig: MakeRig) -> None:
     one = rig()
     one.submit(picture(10))

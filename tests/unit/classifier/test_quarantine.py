@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -26,6 +27,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "WAIT_IDLE_S", 0.01)
     monkeypatch.setattr(lanes, "READ_S", 0.01)
     monkeypatch.setattr(lanes, "NOTE_AGAIN_S", 0.01)
+    monkeypatch.setattr(lanes, "LAST_TRY_AFTER_S", 0.0)
 
 
 # ---- what is written down ------------------------------------------------------------------------------------------------------
@@ -99,6 +101,13 @@ def test_two_deaths_alone_with_the_same_record_make_it_guilty() -> None:
     second = watch(100, first.alone(100), 500)
     assert second.guilty(100)
     assert not second.guilty(101)
+
+
+def test_a_record_that_was_survived_is_no_suspect_any_more() -> None:
+    one = watch(100, Note(2, 164, 100, 1).text(), 500)
+    assert Note.parse(one.survived(100)) == Note(3, 164)
+    assert Note.parse(one.resting(100)) == Note(2, 164)
+    assert one.deaths(100) == 0
 
 
 def test_a_note_beyond_a_topic_made_anew_blames_nothing_beyond_its_end() -> None:
@@ -273,6 +282,43 @@ def test_a_model_that_breaks_while_an_image_is_alone_counts_no_death_against_it(
     assert Note.parse(here.topics[Lane.BULK].notes[0]) == Note(2, 1, 0, 1)
     assert here.live()
     assert here.errors() == {"a.png": {None}}
+
+
+def test_once_an_image_is_worked_on_a_death_is_not_its_fault_though_kafka_does_not_have_its_result(lives: Callable[..., Lives]) -> None:
+    here = lives()
+    bulk = here.topics[Lane.BULK]
+    bulk.committed[0], bulk.notes[0] = 0, Note(2, 1, 0, 1).text()
+    one = here.new()
+    one.submit(picture(10), "a.png")
+    one.producers[Lane.BULK].silent = True
+    one.start()
+    until(lambda: Note.parse(bulk.notes[0]) == Note(3, 1))
+    one.die()
+    one.producers[Lane.BULK].silent = False
+    one.end()
+    assert bulk.committed == {0: 0}
+    assert here.live()
+    assert here.errors() == {"a.png": {None}}
+
+
+def test_a_process_that_has_only_just_begun_does_not_try_an_image_for_the_last_time(
+    lives: Callable[..., Lives], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever dies soon after each start dies of something else."""
+    monkeypatch.setattr(lanes, "LAST_TRY_AFTER_S", 0.3)
+    here = lives()
+    bulk = here.topics[Lane.BULK]
+    bulk.committed[0], bulk.notes[0] = 0, Note(2, 1, 0, 1).text()
+    one = here.new()
+    one.submit(picture(10), "a.png")
+    one.submit(picture(20), "fast.png", Lane.FAST)
+    one.start()
+    one.wait_for_commit(1, Lane.FAST)  # the other lane goes on meanwhile
+    begun = one.lanes[Lane.BULK]._began_at
+    assert one.predictor.batches == [1]
+    until(here.done)
+    assert time.monotonic() >= begun + 0.3
+    assert here.errors() == {"a.png": {None}, "fast.png": {None}}
 
 
 def test_what_could_not_be_noted_is_not_begun_and_not_skipped(rig: MakeRig) -> None:

@@ -44,6 +44,11 @@ def test_a_replica_that_got_no_partitions_for_a_while_is_idle_by_right(tmp_path:
     one._lanes = lanes(bulk=set(), fast=set())
     one._joined_at = time.monotonic() - service.IDLE_BY_RIGHT_S - 1
     assert one.not_ready() == []
+    assert one.notes() == [
+        f"idle in the {lane} lane: all its partitions have owners, there are more replicas than partitions" for lane in ("bulk", "fast")
+    ]
+    one._lanes = lanes(bulk={3}, fast={0})
+    assert one.notes() == []
 
 
 def test_it_is_unready_until_its_producers_have_had_an_answer(tmp_path: Path) -> None:

@@ -227,11 +227,12 @@ async def test_a_server_killed_and_started_again_in_mid_job_is_survived(server: 
             await asyncio.to_thread(server.start)
         server.label_all()
 
-    killing = asyncio.create_task(kill_and_start())
-    labels = await outcomes(server, options, pictures(3000))
-    await killing
-    assert len({label.name for label in labels}) == len(labels) == 3000
-    assert server.job.closes[-1] == 3000
+    folder = pictures(1500)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kill_and_start())
+        labels = await outcomes(server, options, folder)
+    assert len({label.name for label in labels}) == len(labels) == 1500
+    assert server.job.closes[-1] == 1500
 
 
 async def test_where_nobody_says_to_go_on_images_are_sent_without_asking(
@@ -439,7 +440,7 @@ async def test_a_cancelled_job_gives_what_it_has_and_takes_no_more(server: FakeS
 async def test_a_job_that_somebody_else_cancels_ends_by_itself(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
     server.label = lambda name: name == "0000.png"
     async with Client(server.url, quick) as client, Client(server.url, quick) as other:
-        classification = client.classify([pictures(3000)])
+        classification = client.classify([pictures(1000)])
         seen = {}
         async for label in classification:
             if not seen:

@@ -359,3 +359,52 @@ async def test_followers_of_a_reader_that_breaks_go_on_with_another(log: MemoryL
     finally:
         await readers.close()
     assert Brittle.failures == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_readers_of_all_kinds_at_once_each_see_everything_once(seed: int, log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "NEAR_RECORDS", 100)
+    monkeypatch.setattr(feeds, "MIN_SLICE", 5)
+    source = random.Random(seed)
+    readers = LabelReaders(lambda _: MemoryReader(log, chunk=50), seen_bytes=20_000, max_scans=4)
+    readers.start(home_partition=0)
+    identities = [JOB, OTHER, "33" * 16]
+    images = {identity: source.sample(range(100_000), 800) for identity in identities}
+    records = [(identity, image) for identity in identities for image in images[identity]]
+    records += source.choices(records, k=800)
+    source.shuffle(records)
+    firsts = {identity: list(dict.fromkeys(image for each, image in records if each == identity)) for identity in identities}
+
+    async def write() -> None:
+        for number, (identity, image) in enumerate(records):
+            add(log, image, identity)
+            if number % 40 == 0:
+                await asyncio.sleep(0)
+
+    async def read(identity: str, choice: random.Random, *, odd: bool) -> None:
+        kept = (lambda event: int(event.value[41:42], 16) % 2 == 1) if odd else None
+        expected = [image for image in firsts[identity] if not odd or image % 2]
+        seen: list[int] = []
+        cursor: int | None = None
+        while len(seen) < len(expected):
+            size, quota = choice.choice((3, 40, 1000)), choice.choice((None, 7, 60))
+            async with readers.follow(job(identity, offset=1000), cursor, size, quota=quota, wanted=kept) as follower:
+                left = 10_000 if quota is None else quota
+                for _ in range(choice.randrange(1, 6)):
+                    if left:
+                        events = await follower.next(0.05, choice.randrange(1, min(left, 90) + 1))
+                        left -= len(events)
+                        seen += numbers(events)
+                cursor = follower.looked_at if odd else follower.cursor
+            if choice.random() < 0.1:
+                await asyncio.sleep(0)
+        assert seen == expected
+
+    try:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as all_at_once:
+            all_at_once.create_task(write())
+            for number in range(24):
+                work = read(identities[number % 3], random.Random(seed * 100 + number), odd=number % 4 == 3)
+                all_at_once.create_task(work)
+    finally:
+        await readers.close()

@@ -165,7 +165,7 @@ function showFailures() {
   if (!failed) $("failures").hidden = true;
   if (failed === failuresListed) return;
   failuresListed = failed;
-  $("why").textContent = `${number(failed)} without a label: why?`;
+  $("why").textContent = `${number(failed)} failed: why?`;
   const rows = album.items.filter((item) => item.state === State.failed).slice(0, FAILURES_LISTED);
   $("failures-list").replaceChildren(...rows.map(failureRow));
 }
