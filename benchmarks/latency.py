@@ -24,9 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
-from pictures import write_pictures
-from run import train
 from workers import Worker
+from workload import DIGITS
 
 TOPIC = "latency.echo"
 # Pools fill and the JVM compiles during the first ones.
@@ -54,6 +53,7 @@ def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
             if message is None or message.error() is not None:
                 raise RuntimeError("the echo did not come back")
             seconds.append(time.perf_counter() - started)
+        producer.flush(LOST_S)
         return seconds
 
     return work
@@ -123,8 +123,8 @@ def main(*, block: int, blocks: int, out: Path) -> None:
     found: dict[str, list[float]] = {"classify_ms": [], "echo_ms": [], "alone_ms": []}
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="convnet-latency-")))
-        files = write_pictures(root / "pictures", 400)
-        train(root / "models", root / "pictures")
+        files = DIGITS.write(root / "pictures", 400)
+        DIGITS.train(root / "models", files, "float32")
         stack = cleanup.enter_context(Stack(StackOptions(models=root / "models", data=root / "data", classifiers=1)))
         workers = {
             "classify_ms": cleanup.enter_context(Worker(prepare_classify, stack.server_url)),

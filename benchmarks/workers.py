@@ -135,7 +135,7 @@ def prepare_client(server_url: str) -> Callable[..., Any]:
                     failed += 1
         return labelled, failed
 
-    async def single(files: list[Path]) -> list[float]:
+    async def single(files: list[Path], content_type: str) -> list[float]:
         import aiohttp  # noqa: PLC0415 - only this process needs it
 
         seconds = []
@@ -143,14 +143,14 @@ def prepare_client(server_url: str) -> Callable[..., Any]:
             for file in files:
                 content = file.read_bytes()
                 started = time.perf_counter()
-                async with session.post(f"{server_url}/v1/classify", data=content, headers={"Content-Type": "image/png"}) as answer:
+                async with session.post(f"{server_url}/v1/classify", data=content, headers={"Content-Type": content_type}) as answer:
                     await answer.read()
                     if answer.status != 200:
                         raise RuntimeError(f"classify answered {answer.status}: {await answer.text()}")
                 seconds.append(time.perf_counter() - started)
         return seconds
 
-    def work(what: str, argument: Any) -> Any:
-        return asyncio.run(bulk(argument) if what == "bulk" else single(argument))
+    def work(what: str, argument: Any, content_type: str) -> Any:
+        return asyncio.run(bulk(argument) if what == "bulk" else single(argument, content_type))
 
     return work

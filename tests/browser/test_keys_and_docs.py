@@ -40,18 +40,28 @@ def server(broker: LocalBroker, prefix: str, tmp_path_factory: pytest.TempPathFa
         yield running
 
 
-def test_the_key_is_asked_for_when_it_is_needed_and_entered_once(visit: Visit, classifier: SceneClassifier, tmp_path: Path) -> None:
+def test_the_key_is_asked_for_when_it_is_needed_and_entered_once(
+    visit: Visit, classifier: SceneClassifier, tmp_path: Path, screenshots: Path
+) -> None:
     page = visit(quiet=("the server responded with a status of 401",))
     expect(page.get_by_role("heading", name="Drop pictures or a folder here")).to_be_visible()
     expect(page.get_by_role("dialog")).to_be_hidden()
-    page.set_input_files("#pictures", folder_of(tmp_path, 5))
+    files = folder_of(tmp_path, 5)
+    page.set_input_files("#pictures", files)
     dialog = page.get_by_role("dialog", name="This server asks for a key")
+    expect(dialog.get_by_label("API key")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#notice")).to_contain_text("This server asks for a key")
+    expect(page.locator(".card[data-state=failed]")).to_have_count(5)
+    page.set_input_files("#pictures", files)
     dialog.get_by_label("API key").fill("ck_" + "a" * 32)
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("alert")).to_contain_text("the key gives no access")
+    page.screenshot(path=screenshots / "light-key.png")
     dialog.get_by_label("API key").fill(KEY)
     dialog.get_by_role("button", name="Go on").click()
     expect(page.locator("#labelled")).to_have_text("5")
+    expect(page.locator("#notice")).to_be_hidden()
     page.reload()
     expect(page.locator("#labelled")).to_have_text("5")
     expect(dialog).to_be_hidden()

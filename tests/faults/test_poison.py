@@ -162,20 +162,21 @@ def test_kills_of_healthy_classifiers_at_random_moments_set_no_innocent_aside(
     tmp_path: Path,
     seed: int,
 ) -> None:
-    """Each life ends soon after its start: most of them within what is noted, many while an image is alone."""
+    """Lives of slow classifiers, with an image in hand at all times: most end within what is noted, many while an image is alone."""
     prefix = release(broker, 1)
     sender = client(prefix)
-    count = 4000
+    count = 1500
     for number in range(count):
         sender.submit(f"{number}.png", pictures[number % len(pictures)])
     sender.flush()
     moments = random.Random(seed)
+    slow = {**STATIC, **BACKEND, "SLOW_BATCH_S": "0.05"}
     pause = threading.Event()
     kills = 0
     while kills < 25:
-        with RunningClassifier(broker.bootstrap_servers, prefix, digits_models, tmp_path / f"log-{kills}", **STATIC) as running:
+        with RunningClassifier(broker.bootstrap_servers, prefix, digits_models, tmp_path / f"log-{kills}", **slow) as running:
             until(lambda running=running: "partitions assigned" in running.log.read_text(), 60, "its partitions")
-            pause.wait(moments.choice([moments.uniform(0.0, 0.1), moments.uniform(0.0, 1.0), moments.uniform(2.5, 4.0)]))
+            pause.wait(moments.choice([moments.uniform(0.0, 0.1), moments.uniform(0.0, 1.0), moments.uniform(4.5, 5.5)]))
             os.kill(running.process.pid, signal.SIGKILL)
         kills += 1
     with ExitStack() as last:

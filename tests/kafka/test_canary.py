@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def loaded(running: RunningClassifier, role: str, model: int) -> bool:
     return any(event.get("role") == role and event.get("model") == model for event in running.events())
 
 
+def compared(running: RunningClassifier) -> int:
+    """Images that the shadow predicted."""
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return int(sum(float(line.split()[-1]) for line in lines if line.startswith("convnet_classifier_shadow_images_total{")))
+
+
 def test_a_canary_classifies_its_share_of_the_jobs_in_every_classifier_and_is_compared_with_stable(
     broker: LocalBroker, prefix: str, digits: DigitsFolders, digits_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +84,8 @@ def test_a_canary_classifies_its_share_of_the_jobs_in_every_classifier_and_is_co
             until(lambda running=running: loaded(running, "canary", 2) and loaded(running, "shadow", 3))
         count = submit(broker, prefix, digits)
         until(lambda: len(labels(broker, prefix)) >= count, 60, "all labels")
+        by_stable = sum(label.model == 1 for _, label in labels(broker, prefix))
+        until(lambda: compared(first) + compared(second) == by_stable, what="the shadow has predicted what stable answered")
     expected = {job: 2 if in_share(job, 30) else 1 for job in JOBS}
     assert {2, 1} == set(expected.values())
     for job, label in labels(broker, prefix):

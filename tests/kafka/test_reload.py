@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -104,6 +106,18 @@ def test_fifty_reloads_under_load_never_hold_up_labels(
     broker: LocalBroker, client: PlainClient, digits: DigitsFolders, digits_models: Path, tmp_path: Path
 ) -> None:
     made_at = reload(broker, client, digits, digits_models, tmp_path, times=50)
-    gaps = sorted(after - before for before, after in pairwise(made_at))
-    print(f"{len(made_at)} labels in {(made_at[-1] - made_at[0]) / 1000:.1f} s; longest gaps in ms: {gaps[-5:]}")
-    assert gaps[-1] <= LONGEST_GAP_MS
+    loads = load_times(tmp_path / "log")
+    gaps = sorted((after - before, any(start < after and before < end for start, end in loads)) for before, after in pairwise(made_at))
+    at_loads, elsewhere = ([gap for gap, at_load in gaps if at_load is wanted][-5:] for wanted in (True, False))
+    print(f"{len(made_at)} labels in {(made_at[-1] - made_at[0]) / 1000:.1f} s; longest gaps in ms at reloads {at_loads}, else {elsewhere}")
+    assert gaps[-1][0] <= LONGEST_GAP_MS
+
+
+def load_times(log: Path) -> list[tuple[float, float]]:
+    """From when to when each version was loaded and warmed up, in milliseconds since the epoch."""
+    found = []
+    for line in log.read_text().splitlines():
+        if line.startswith("{") and (event := json.loads(line))["event"] == "model loaded":
+            end = datetime.fromisoformat(event["timestamp"]).timestamp() * 1000
+            found.append((end - event["seconds"] * 1000, end))
+    return found

@@ -8,12 +8,15 @@ import sys
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from convnet_kafka.local.broker import LocalBroker
+from convnet_kafka.server import receiving
+from convnet_kafka.server.assembly import Assembly
 from support.fake_classifier import FakeClassifier
 from support.http import TAR, call, open_job, png, stream, tar, upload
 from support.running_server import RunningServer, config
@@ -251,6 +254,40 @@ async def test_images_that_come_in_part_wait_for_one_another_when_memory_is_shor
                 text = await metrics.text()
             assert "convnet_server_assembling_bytes 0.0" in text
             assert "convnet_server_assembly_waits_total 0.0" not in text
+
+
+async def test_who_keeps_others_waiting_for_memory_ends_with_408_and_the_others_go_on(
+    broker: LocalBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "Assembly", partial(Assembly, pass_s=3.0))
+    prefix = f"pass-{uuid.uuid4().hex[:8]}"
+    settings = config(tmp_path, broker.bootstrap_servers, prefix, kafka={"max_image_bytes": 2_000_000}, upload_memory_mib=1)
+    with RunningServer(settings) as small:
+        await asyncio.to_thread(until_ready, small.url)
+        async with aiohttp.ClientSession(small.url, timeout=aiohttp.ClientTimeout(total=90)) as session:
+            path = f"{await open_job(session)}/images"
+            image = png("x" * 1_500_000)
+            go_on = asyncio.Event()
+
+            async def halves() -> AsyncIterator[bytes]:
+                for at in range(0, 800_000, 100_000):
+                    yield image[at : at + 100_000]
+                await go_on.wait()
+                yield image[800_000:]
+
+            async def held(at_least: int) -> bool:
+                async with session.get("/metrics") as metrics:
+                    lines = (await metrics.text()).splitlines()
+                return next(float(line.split()[1]) for line in lines if line.startswith("convnet_server_assembling_bytes ")) >= at_least
+
+            patient = asyncio.create_task(call(session, "POST", path, 202, data=halves(), headers=typed("image/png")))
+            await until_true(lambda: held(700_000))
+            answer = await call(session, "POST", path, 408, data=halves(), headers=typed("image/png"))
+            assert "memory is short" in answer["detail"]
+            for _ in range(3):
+                assert (await call(session, "POST", path, 202, data=image, headers=typed("image/png")))["accepted"] == 1
+            go_on.set()
+            assert (await patient)["accepted"] == 1
 
 
 async def test_the_disk_for_zips_is_bounded_and_left_empty(broker: LocalBroker, tmp_path: Path) -> None:

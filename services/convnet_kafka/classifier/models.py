@@ -78,6 +78,7 @@ class ModelWatch:
         self._percent = 0
         self._failed: dict[Role, tuple[int, float]] = {}
         self._problem = "the model is being loaded"
+        self._told: dict[Role, str] = {}
         self._selection = Selection()
 
     @property
@@ -165,6 +166,7 @@ class ModelWatch:
         if predictor is None:
             return  # the alias was cleared meanwhile: the next look sees it
         self._failed.pop(role, None)
+        self._told.pop(role, None)
         self._use(role, predictor)
         seconds = round(time.monotonic() - started, 3)
         logger.info("model loaded", model=predictor.card.version, role=role.value, seconds=seconds, replaces=_version(current))
@@ -200,7 +202,9 @@ class ModelWatch:
     def _tell(self, problem: str, role: Role = Role.STABLE, *, exc_info: bool = False) -> None:
         """Log a problem when it is another one than before."""
         if role is not Role.STABLE:
-            logger.warning("a model on trial cannot be used; stable answers", role=role.value, reason=problem, exc_info=exc_info)
+            if problem != self._told.get(role):
+                logger.warning("a model on trial cannot be used; stable answers", role=role.value, reason=problem, exc_info=exc_info)
+            self._told[role] = problem
             return
         if problem != self._problem:
             logger.warning("waiting for a model" if self.current is None else "the old model is kept", reason=problem, exc_info=exc_info)

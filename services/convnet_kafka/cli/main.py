@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "evaluate": ("evaluate", "Measure a model version on any labelled folder, and write its report."),
         "keys": ("keys", "Make, list, rotate and revoke the API keys of a server."),
         "models": ("models", "List, show, promote, try, roll back, delete and verify model versions."),
+        "plan": ("plan", "Say how many replicas, partitions and disks a wished rate takes."),
         "predict": ("predict", "Classify files here, without a server and without Kafka."),
         "results": ("results", "Read the labels of a job that was opened earlier."),
         "server": ("server", "Run the HTTP ingest server."),

@@ -274,8 +274,8 @@ class GroupConsumer:
         except KafkaException:
             return partitions
         low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
-        for number in low:
-            self._tell_expired(number, new[number].committed, low[number], new[number].end)
+        for number, first in low.items():
+            self._tell_expired(number, new[number].committed, first, new[number].end)
         return [TopicPartition(self._topic, item.partition, OFFSET_BEGINNING) if item.partition in low else item for item in partitions]
 
     def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, Start | None]:

@@ -95,7 +95,8 @@ class TableFollower:
         try:
             found = consumer.list_topics(self._topic, timeout=ANSWER_S).topics.get(self._topic)
             if found is None or found.error is not None or not found.partitions:
-                self._problem = f"topic {self._topic} does not exist; create it, for example with 'convnet-kafka topics create'"
+                why = "" if found is None or found.error is None else f" ({found.error.str()})"
+                self._problem = f"topic {self._topic} does not exist{why}; create it, for example with 'convnet-kafka topics create'"
                 return None
             low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_S)
         except KafkaException as error:

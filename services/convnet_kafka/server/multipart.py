@@ -1,7 +1,7 @@
 """Takes a `multipart/form-data` body apart while it arrives: one part in memory at a time, whatever the body's size.
 
-The syntax is the package `multipart`'s, which spends 3.3 us on a small part where our tar spends 2.2 (measured on one core; aiohttp's own
-reader spends some 100). This says what a part means: a file is an image by its file name, else by its field's; text fields are passed over.
+The syntax is the package `multipart`'s: with it a small part costs 3.8 us (measured on one core) where our tar spends 1.7 and aiohttp's
+own reader 52. This says what a part means: a file is an image by its file name, else by its field's; text fields are passed over.
 """
 
 from __future__ import annotations

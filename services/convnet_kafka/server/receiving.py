@@ -23,7 +23,7 @@ from convnet_kafka.server.members import BodyError, Image, Parser
 from convnet_kafka.server.multipart import MultipartParser, boundary_of
 from convnet_kafka.server.outcome import Outcome, Refusal, RefusalCode
 from convnet_kafka.server.problems import Problem
-from convnet_kafka.server.spool import Spool
+from convnet_kafka.server.spool import Spool, off_the_loop
 from convnet_kafka.server.tar import TarParser
 from convnet_kafka.server.zipfiles import ZipReader
 from convnet_kafka.settings import MIB, ServerSettings
@@ -185,11 +185,11 @@ class _Body:
 
     async def zip(self, opened: Callable[[], ZipReader], intake: Intake) -> None:
         """A zip that lies on the disk; a thread reads it."""
-        reader = await asyncio.to_thread(opened)
+        reader = await off_the_loop(opened)
         if reader.entries > self._limits.max_images:
             raise self._too_many()
         members = reader.members()
-        while batch := await asyncio.to_thread(_batch, reader, members):
+        while batch := await off_the_loop(_batch, reader, members):
             self._held.image(sum(len(member.content) for member in batch if isinstance(member, Image)))
             if reader.claimed > self._limits.max_request_bytes:
                 raise Problem("too-large", f"the archive has more than {self._limits.max_request_bytes} bytes once it is unpacked")

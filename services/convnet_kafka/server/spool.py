@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import structlog
 from prometheus_client import Gauge
@@ -19,8 +19,25 @@ from convnet_kafka.server.problems import Problem
 
 logger = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 # Written at once, off the event loop: a call of a thread costs some 50 us.
 _WRITE = 1024 * 1024
+
+
+async def off_the_loop(work: Callable[..., T], *args: Any) -> T:
+    """Work on a file in a thread, which has ended when this has, also when this is cancelled.
+
+    So nobody closes a file under a thread, after which its number could belong to a socket.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()  # nobody is left to be told
+        raise
 
 
 class SpoolFile:
@@ -48,7 +65,7 @@ class SpoolFile:
         """
         batch, self._batch = self._batch, bytearray()
         try:
-            await asyncio.to_thread(self.file.write, batch)
+            await off_the_loop(_write_all, self.file, batch)
         except OSError as error:
             raise _no_room(error) from error
 
@@ -99,6 +116,13 @@ class Spool:
             return cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder, buffering=0))
         except OSError as error:
             raise _no_room(error) from error
+
+
+def _write_all(file: BinaryIO, data: bytearray) -> None:
+    with memoryview(data) as view:
+        at = 0
+        while at < len(view):
+            at += file.write(view[at:])
 
 
 def _no_room(error: OSError) -> Problem:

@@ -13,13 +13,14 @@ export class Album extends EventTarget {
   classes = new Map();
   #names = new Map();
 
-  // A picture under a name that no other has here. The same file chosen again is the same picture: null.
+  // A picture under a name that no other has here. The same file chosen again is the same picture: null, unless it
+  // was never classified.
   add(name, file) {
     let free = name;
     for (let number = 2; this.#names.has(free); number += 1) {
       const other = this.#names.get(free);
       if (!other.file || sameFile(other.file, file)) {
-        if (other.file) return null;
+        if (other.file) return this.#again(other);
         // Known by its label from before a reload: now there is something to show.
         other.file = file;
         this.#tell(other);
@@ -28,6 +29,13 @@ export class Album extends EventTarget {
       free = numbered(name, number);
     }
     return this.#put(free, file);
+  }
+
+  // One that was never classified may be tried again.
+  #again(item) {
+    if (item.state !== State.failed || item.image) return null;
+    this.set(item, State.waiting, { error: null, detail: null });
+    return item;
   }
 
   // The picture of a result: one that was chosen here, or, after a reload, one of which only the name is known.

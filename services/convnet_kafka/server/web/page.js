@@ -1,7 +1,7 @@
 // The page: ties what a person does to the album, the job that is open, and what is shown. Draws at most once a frame.
 
 import { Album, State } from "./album.js";
-import { Api } from "./api.js";
+import { Api, Problem } from "./api.js";
 import { Chart } from "./chart.js";
 import { csvOf, download } from "./csv.js";
 import { Gallery } from "./gallery.js";
@@ -78,18 +78,18 @@ function choose(row) {
 
 function askForKey(wrong) {
   const dialog = $("key");
-  $("key-wrong").textContent = wrong;
+  // What comes behind it says how programs send a key.
+  $("key-wrong").textContent = wrong.split(";")[0];
   $("key-wrong").hidden = !wrong;
   $("key-text").value = "";
-  return new Promise((resolve) => {
-    const close = () => {
-      const key = $("key-text").value.trim();
-      // Left without a key, with Escape: nothing works without one, so it is asked again.
-      if (key) resolve(key);
-      else dialog.showModal();
+  return new Promise((resolve, reject) => {
+    dialog.returnValue = "";
+    dialog.onclose = () => {
+      if (dialog.returnValue === "go") resolve($("key-text").value.trim());
+      else reject(new Problem(401, "unauthenticated", "This server asks for a key. Choose the pictures again to enter one."));
+      setTimeout(showModel);
     };
-    dialog.onclose = close;
-    if (!dialog.open) dialog.showModal();
+    dialog.showModal();
   });
 }
 
@@ -193,8 +193,8 @@ async function showModel() {
   try {
     const found = await api.json("GET", "/v1/models", undefined, { quiet: true });
     const model = found.models.find((each) => each.version === found.stable);
-    $("model").textContent = model ? `Model ${model.version} · ${number(model.classes.length)} classes` : "No model yet: pictures wait for one";
-    if (model) $("model").title = model.classes.slice(0, 100).join(", ");
+    $("model").textContent = model ? `Model ${model.version} · ${number(model.classes.length)} classes` : "No model yet";
+    $("model").title = model ? model.classes.slice(0, 100).join(", ") : "Pictures are kept until there is one.";
   } catch {
     $("model").textContent = "";
   }
@@ -228,6 +228,7 @@ $("why").addEventListener("click", () => {
   $("failures").hidden = !$("failures").hidden;
   $("why").setAttribute("aria-expanded", String(!$("failures").hidden));
 });
+$("key-cancel").addEventListener("click", () => $("key").close());
 $("show-all").addEventListener("click", () => chart.choose(null));
 document.addEventListener("paste", (event) => take(ofPaste(event.clipboardData)));
 
