@@ -248,7 +248,7 @@ class GroupConsumer:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = self._starts(consumer, partitions)
-        # Without offsets librdkafka takes the committed ones; where that fails `_handled` starts at the beginning.
+        # Where no offset is known librdkafka takes the committed one; where that fails `_handled` starts at the beginning.
         consumer.incremental_assign(self._begin(consumer, partitions, starts))
         added = frozenset(item.partition for item in partitions)
         with self._lock:
@@ -260,23 +260,24 @@ class GroupConsumer:
             self._events.on_assigned(starts)
 
     def _begin(self, consumer: Consumer, partitions: list[TopicPartition], starts: Mapping[int, Start | None]) -> list[TopicPartition]:
-        """Where to begin in partitions that have just come.
+        """Where to begin in partitions that have just come, as offsets wherever they are known.
 
-        What is not committed anywhere begins at the beginning, and that is settled before anything is fetched: a question to the broker
-        waits behind each fetch that it holds back, half a second for each partition, and the lane's first image with it.
+        All is settled before anything is fetched: what librdkafka had to ask the broker for (committed offsets, the beginning) would wait
+        behind each fetch that the broker holds back, half a second for each, and the lane's first image with it.
         """
-        new = {number: start for number, start in starts.items() if start is not None and start.committed < 0}
-        if not new:
-            return partitions
-        asked = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(new)]
+        committed = {number: start.committed for number, start in starts.items() if start is not None}
+        new = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(committed) if committed[number] < 0]
+        begin = {number: offset for number, offset in committed.items() if offset >= 0}
         try:
-            found = consumer.offsets_for_times(asked, START_AGAIN_TIMEOUT_S)
+            found = consumer.offsets_for_times(new, START_AGAIN_TIMEOUT_S) if new else []
         except KafkaException:
-            return partitions
+            found = []
         low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
         for number, first in low.items():
-            self._tell_expired(number, new[number].committed, first, new[number].end)
-        return [TopicPartition(self._topic, item.partition, OFFSET_BEGINNING) if item.partition in low else item for item in partitions]
+            start = starts[number]
+            self._tell_expired(number, committed[number], first, start.end if start is not None else first)
+        begin |= low
+        return [TopicPartition(self._topic, item.partition, begin.get(item.partition, item.offset)) for item in partitions]
 
     def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, Start | None]:
         """What Kafka says of partitions that have just come."""

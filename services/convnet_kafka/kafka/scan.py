@@ -5,6 +5,7 @@ Owns the confluent consumer for as long as the scan is iterated over.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import closing
 
@@ -14,6 +15,7 @@ from convnet_kafka.errors import KafkaUnavailable, TopicMismatch
 from convnet_kafka.kafka.connection import Options
 
 ANSWER_S = 10.0
+AGAIN_S = 0.2
 # A scan reads what is there: a broker that gives nothing for so long has a problem.
 SILENT_S = 30.0
 MAX_RECORDS = 500
@@ -36,20 +38,30 @@ def bounds(
         KafkaUnavailable: Kafka did not answer.
         TopicMismatch: there is no such topic.
     """
+    deadline = time.monotonic() + ANSWER_S
     with closing(Consumer(options)) as consumer:
-        try:
-            known = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
-            if known.error is not None or not known.partitions:
-                raise TopicMismatch(f"topic {topic} does not exist: is the prefix right? 'convnet-kafka topics check' says what is there")
-            wanted = sorted(known.partitions if partitions is None else set(partitions) & set(known.partitions))
-            found = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_S) for number in wanted}
-            if since_ms is not None:
-                asked = [TopicPartition(topic, number, since_ms) for number in wanted]
-                for item in consumer.offsets_for_times(asked, timeout=ANSWER_S) if asked else []:
-                    low, end = found[item.partition]
-                    found[item.partition] = (max(item.offset, low) if item.offset >= 0 else end, end)
-        except KafkaException as error:
-            raise KafkaUnavailable(f"Kafka did not tell what {topic} holds: {error.args[0].str()}") from error
+        while True:
+            try:
+                return _bounds(consumer, topic, partitions, since_ms)
+            except KafkaException as error:
+                # A topic that was just made, or a broker that restarts, leaves partitions without a leader for a moment.
+                if time.monotonic() > deadline:
+                    raise KafkaUnavailable(f"Kafka did not tell what {topic} holds: {error.args[0].str()}") from error
+                time.sleep(AGAIN_S)
+
+
+def _bounds(consumer: Consumer, topic: str, partitions: Collection[int] | None, since_ms: int | None) -> dict[int, tuple[int, int]]:
+    known = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
+    if known.error is not None or not known.partitions:
+        raise TopicMismatch(f"topic {topic} does not exist: is the prefix right? 'convnet-kafka topics check' says what is there")
+    wanted = sorted(known.partitions if partitions is None else set(partitions) & set(known.partitions))
+    found = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_S) for number in wanted}
+    if since_ms is not None and wanted:
+        for item in consumer.offsets_for_times([TopicPartition(topic, number, since_ms) for number in wanted], timeout=ANSWER_S):
+            if item.error is not None:
+                raise KafkaException(item.error)
+            low, end = found[item.partition]
+            found[item.partition] = (max(item.offset, low) if item.offset >= 0 else end, end)
     return {number: (int(low), int(end)) for number, (low, end) in found.items() if low < end}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from convnet_kafka.apikeys import Key, KeyFile, new_secret, now, write
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.logs import ACCESS_LOGGER
+from convnet_kafka.server import accesslog
 from convnet_kafka.server.accesslog import AccessLog, note_images
 from convnet_kafka.server.auth import caller, check_access, check_routes, is_loopback
 from convnet_kafka.server.jobs import JobSigner
@@ -65,8 +67,14 @@ async def logged(log: AccessLog, method: str, path: str, headers: dict[str, str]
 
 
 @pytest.fixture
-def every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logging.getLogger(ACCESS_LOGGER), "level", logging.DEBUG)
+    # A server that ran in this process has set up logging, and a logger that was used keeps the processors of that time.
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    monkeypatch.setattr(accesslog, "logger", structlog.get_logger(ACCESS_LOGGER))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.mark.usefixtures("every_level")
