@@ -68,13 +68,16 @@ async def logged(log: AccessLog, method: str, path: str, headers: dict[str, str]
 
 @pytest.fixture
 def every_level(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(logging.getLogger(ACCESS_LOGGER), "level", logging.DEBUG)
+    gate = logging.getLogger(ACCESS_LOGGER)
+    level = gate.level
+    gate.setLevel(logging.DEBUG)
     # A server that ran in this process has set up logging, and a logger that was used keeps the processors of that time.
     before = structlog.get_config()
     structlog.reset_defaults()
     monkeypatch.setattr(accesslog, "logger", structlog.get_logger(ACCESS_LOGGER))
     yield
     structlog.configure(**before)
+    gate.setLevel(level)
 
 
 @pytest.mark.usefixtures("every_level")
