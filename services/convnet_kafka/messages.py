@@ -29,6 +29,8 @@ MAX_DETAIL_BYTES = 500
 MAX_PARTITION = 2**31 - 1
 
 Headers = list[tuple[str, bytes]]
+# Class names and their probabilities, the best first.
+Top = tuple[tuple[str, float], ...]
 # What confluent-kafka gives: a list of pairs, or what a caller set as a dictionary.
 AnyHeaders = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
 
@@ -237,6 +239,7 @@ class LabelRecord:
         submitted_at_ms: when a server accepted the image, milliseconds since the epoch.
         labelled_at_ms: when the classifier published this result.
         instead_of: version of a canary that failed on this image, in whose place another model answered; None as a rule.
+        top: the most probable classes, best first, where that is set or the label is `uncertain`; None otherwise.
     """
 
     image: str
@@ -251,6 +254,7 @@ class LabelRecord:
     submitted_at_ms: int
     labelled_at_ms: int
     instead_of: int | None = None
+    top: Top | None = None
 
     def to_json(self) -> bytes:
         """The record's value. One line, so that it is also a line of NDJSON."""
@@ -267,6 +271,8 @@ class LabelRecord:
         value["labelled_at_ms"] = self.labelled_at_ms
         if self.instead_of is not None:
             value["instead_of"] = self.instead_of
+        if self.top is not None:
+            value["top"] = self.top
         return orjson.dumps(value)
 
     @classmethod
@@ -278,7 +284,7 @@ class LabelRecord:
         """
         try:
             fields = orjson.loads(value) if isinstance(value, bytes) else value
-            error = fields.get("error")
+            error, top = fields.get("error"), fields.get("top")
             return cls(
                 image=fields["image"],
                 name=fields["name"],
@@ -292,6 +298,7 @@ class LabelRecord:
                 submitted_at_ms=fields["submitted_at_ms"],
                 labelled_at_ms=fields["labelled_at_ms"],
                 instead_of=fields.get("instead_of"),
+                top=tuple((name, probability) for name, probability in top) if top is not None else None,
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error_:
             raise WireError(f"not a label record ({error_}): {bytes(value)[:80] if isinstance(value, bytes) else value!r}") from error_

@@ -163,6 +163,11 @@ class ClassifierSettings(BaseSettings):
     """Seconds the first image of a bulk batch may wait for company."""
     bulk_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the time that the bulk lane gets at least, however busy the fast lane is."""
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Least probability at which a class is answered, as JSON: `{"cat": 0.8, "*": 0.5}`, `*` for all others. Below it the label is
+    `uncertain`, the confidence stays, and the result names the most probable classes (`top`)."""
+    top_k: Annotated[int, Field(ge=1, le=100)] = 1
+    """Most probable classes named in every result (`top`); 1 names none."""
     host: str = "127.0.0.1"
     """Address of `/healthz`, `/readyz` and `/metrics`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8081

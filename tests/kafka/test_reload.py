@@ -25,6 +25,8 @@ from support.waiting import until
 VERSIONS = 3
 # Images that wait at any time; for a measurement so many that the classifier never waits for one, whatever the test is at.
 WAITING, MANY_WAITING = 3000, 40_000
+# After a version is loaded: its first batches belong to the reload.
+FIRST_BATCHES_MS = 100
 # The longest that labels may pause, in milliseconds, on a machine with nothing else to do.
 LONGEST_GAP_MS = 250
 
@@ -105,7 +107,7 @@ def test_reloads_under_load_lose_nothing_and_every_label_names_its_version(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_fifty_reloads_under_load_never_hold_up_labels(
+def test_fifty_reloads_under_load_do_not_hold_up_labels(
     broker: LocalBroker, client: PlainClient, digits: DigitsFolders, digits_models: Path, tmp_path: Path
 ) -> None:
     made_at = reload(broker, client, digits, digits_models, tmp_path, times=50, waiting=MANY_WAITING)
@@ -113,14 +115,15 @@ def test_fifty_reloads_under_load_never_hold_up_labels(
     gaps = sorted((after - before, any(start < after and before < end for start, end in loads)) for before, after in pairwise(made_at))
     at_loads, elsewhere = ([gap for gap, at_load in gaps if at_load is wanted][-5:] for wanted in (True, False))
     print(f"{len(made_at)} labels in {(made_at[-1] - made_at[0]) / 1000:.1f} s; longest gaps in ms at reloads {at_loads}, else {elsewhere}")
-    assert gaps[-1][0] <= LONGEST_GAP_MS
+    # Other work on the machine makes gaps too, at any time; those at reloads are ours.
+    assert at_loads[-1] <= LONGEST_GAP_MS
 
 
 def load_times(log: Path) -> list[tuple[float, float]]:
-    """From when to when each version was loaded and warmed up, in milliseconds since the epoch."""
+    """From when to when each version was loaded, warmed up and taken into use, in milliseconds since the epoch."""
     found = []
     for line in log.read_text().splitlines():
         if line.startswith("{") and (event := json.loads(line))["event"] == "model loaded":
             end = datetime.fromisoformat(event["timestamp"]).timestamp() * 1000
-            found.append((end - event["seconds"] * 1000, end))
+            found.append((end - event["seconds"] * 1000, end + FIRST_BATCHES_MS))
     return found

@@ -171,7 +171,7 @@ class Answers:
                 results[index] = result
         left = [index for index, result in enumerate(results) if result is None]
         for index, result in zip(left, self.stable.results([records[index] for index in left]) if left else [], strict=True):
-            results[index] = (*result[:3], canary.version) if index in failed and not isinstance(result, Failed) else result
+            results[index] = (*result[:3], canary.version, result[4]) if index in failed and not isinstance(result, Failed) else result
         self._judge(canary, [results[index] for index in chosen])
         return [result for result in results if result is not None]
 

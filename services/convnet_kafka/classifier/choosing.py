@@ -11,7 +11,7 @@ from convnet.images import DecodeLimits
 from convnet.predictor import Predictor
 from convnet_kafka.classifier.answers import Answers, Shadow
 from convnet_kafka.classifier.models import ModelWatch, Role, Selection
-from convnet_kafka.classifier.results import ResultMaker
+from convnet_kafka.classifier.results import PLAIN, ResultMaker, Saying
 from convnet_kafka.metrics import ClassifierMetrics
 
 
@@ -23,13 +23,17 @@ class Choice:
         cancelled: jobs that are cancelled, by their random part; looked up in, never changed.
         limits: what a picture may cost.
         metrics: of the classifier.
+        saying: how answers are put; known to fit the models that the watch loads.
     """
 
-    def __init__(self, watch: ModelWatch, cancelled: Container[str], limits: DecodeLimits, metrics: ClassifierMetrics) -> None:
+    def __init__(
+        self, watch: ModelWatch, cancelled: Container[str], limits: DecodeLimits, metrics: ClassifierMetrics, saying: Saying = PLAIN
+    ) -> None:
         self._watch = watch
         self._cancelled = cancelled
         self._limits = limits
         self._metrics = metrics
+        self._saying = saying
         self._selection = Selection()
         self._makers: dict[Predictor, ResultMaker] = {}
         self._answers: Answers | None = None
@@ -49,7 +53,9 @@ class Choice:
 
     def _make(self, selection: Selection) -> Answers | None:
         loaded = (selection.stable, selection.canary, selection.shadow)
-        self._makers = {model: self._makers.get(model) or ResultMaker(model, self._limits) for model in loaded if model is not None}
+        self._makers = {
+            model: self._makers.get(model) or ResultMaker(model, self._limits, self._saying) for model in loaded if model is not None
+        }
         for role, model in ((Role.CANARY, selection.canary), (Role.SHADOW, selection.shadow)):
             self._metrics.trial.labels(role.value).set(model.card.version if model is not None else 0)
         if selection.stable is None:

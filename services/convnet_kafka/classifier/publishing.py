@@ -100,10 +100,10 @@ class Publisher:
                 if result.code is not FailureCode.CANCELLED:  # somebody has said that nobody wants it
                     self._dead_letters.send(shipment, message, record, result, result.model)
             else:
-                name, confidence, model, failed = result
+                name, confidence, model, failed, top = result
                 submitted = record.submitted_at_ms
                 label = LabelRecord(
-                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, submitted, now, failed
+                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, submitted, now, failed, top
                 )
             headers = label_headers(
                 job=record.job, image=record.image, revision=record.revision, tenant=record.tenant, failed=label.error is not None

@@ -27,7 +27,7 @@ from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.models import ModelWatch, Role
 from convnet_kafka.classifier.pipeline import Pipeline
 from convnet_kafka.classifier.publishing import Publisher
-from convnet_kafka.classifier.results import ModelBroken
+from convnet_kafka.classifier.results import ModelBroken, Saying
 from convnet_kafka.classifier.topicwatch import ClassifierTopics
 from convnet_kafka.classifier.warmup import WarmUp
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable, NewerWireVersion
@@ -83,7 +83,8 @@ class Classifier:
             self._count_load_failure,
         )
         self._control = self._make_control(registry)
-        self._choice = Choice(self._models, self._control.state.cancelled, self._limits, self._metrics)
+        self._saying = Saying(settings.thresholds, settings.top_k)
+        self._choice = Choice(self._models, self._control.state.cancelled, self._limits, self._metrics, self._saying)
         self._dead_letters = DeadLetters(self._topology.dead_letters, KeptBytes(settings.dead_letters_share))
         self._warm_up: WarmUp | None = None
         self._lanes: dict[Lane, LaneReader] = {}
@@ -160,7 +161,9 @@ class Classifier:
 
     def _load(self, registry: Registry, version: int) -> Predictor:
         settings = self._settings
-        return backends.load(registry, version, backend=settings.backend, max_batch=settings.max_batch, threads=settings.threads)
+        loaded = backends.load(registry, version, backend=settings.backend, max_batch=settings.max_batch, threads=settings.threads)
+        self._saying.of(loaded.card.classes)  # a model that the thresholds do not fit is none that can be used
+        return loaded
 
     def _beat(self) -> None:
         self._beat_at = time.monotonic()

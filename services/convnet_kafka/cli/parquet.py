@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from convnet_kafka.client.label import Label
-from convnet_kafka.client.output import COLUMNS
+from convnet_kafka.client.output import COLUMNS, flat
 from convnet_kafka.errors import SettingsError
 
 # Rows turned into Arrow at a time; also the size of a row group.
@@ -21,7 +21,7 @@ def is_installed() -> bool:
 
 
 def write_parquet(path: Path, labels: Iterable[Label]) -> None:
-    """Columns as `Label` has them, compressed with Zstandard."""
+    """Columns as `Label` has them, `top` as JSON, compressed with Zstandard."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
 
@@ -46,6 +46,6 @@ def check() -> None:
 
 
 def _groups(labels: Iterable[Label]) -> Iterator[list[Label]]:
-    rows = iter(labels)
+    rows = map(flat, labels)
     while group := list(islice(rows, _ROWS)):
         yield group

@@ -26,6 +26,8 @@ class Label(NamedTuple):
         model: version of the model that answered; None when no model was asked.
         revision: 0, or more after an operator replayed the image; the highest counts.
         image: the image's id, 32 hex digits; None when no server accepted it.
+        top: the most probable classes, each with its probability, best first; None unless classifiers are set to name them, or the label
+            is `uncertain`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Label(NamedTuple):
     model: int | None
     revision: int
     image: str | None
+    top: tuple[tuple[str, float], ...] | None = None
 
     @classmethod
     def parse(cls, item: Mapping[str, Any]) -> Label:
@@ -45,6 +48,7 @@ class Label(NamedTuple):
             KeyError: it is not a label.
         """
         get = item.get
+        top = get("top")
         return cls(
             item["name"],
             get("label"),
@@ -54,6 +58,7 @@ class Label(NamedTuple):
             get("model"),
             item["revision"],
             item["image"],
+            tuple((name, probability) for name, probability in top) if top is not None else None,
         )
 
 

@@ -18,12 +18,17 @@ Writer = Callable[[Path, Iterable[Label]], None]
 COLUMNS = Label._fields
 
 
+def flat(label: Label) -> Label:
+    """The label with its `top` as JSON text, for tables of plain values."""
+    return label if label.top is None else Label(*label[:-1], orjson.dumps(label.top).decode())  # type: ignore[arg-type]
+
+
 def write_csv(path: Path, labels: Iterable[Label]) -> None:
-    """Columns as `Label` has them, with a header line; what is None is empty."""
+    """Columns as `Label` has them, with a header line; what is None is empty, and `top` is JSON."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows(labels)
+        writer.writerows(flat(label) for label in labels)
 
 
 def write_jsonl(path: Path, labels: Iterable[Label]) -> None:

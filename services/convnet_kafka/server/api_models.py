@@ -105,6 +105,7 @@ class LabelShown(ApiModel):
     submitted_at_ms: Milliseconds
     labelled_at_ms: Milliseconds
     instead_of: Count | None = Field(default=None, description="version of a canary that failed on this image")
+    top: list[tuple[str, Share]] | None = Field(default=None, description="most probable classes, best first; where set, or `uncertain`")
 
 
 class LabelsPage(ApiModel):

@@ -91,7 +91,7 @@ def test_the_canary_answers_its_share_of_the_jobs_the_same_in_every_classifier(m
     assert all(in_share(job, 100) for job in JOBS)
     one = make(canary=maker(2), canary_percent=10)
     results = one.results([image(CANARY_JOB), image(STABLE_JOB, 80), image(CANARY_JOB, 90)])
-    assert results == [("class-7", 0.75, 2, None), ("class-8", 0.75, 1, None), ("class-9", 0.75, 2, None)]
+    assert results == [("class-7", 0.75, 2, None, None), ("class-8", 0.75, 1, None, None), ("class-9", 0.75, 2, None, None)]
 
 
 def test_what_the_canary_fails_on_stable_answers_and_the_label_says_so(
@@ -101,7 +101,7 @@ def test_what_the_canary_fails_on_stable_answers_and_the_label_says_so(
     canary.predictor.predict = _fails_on(canary, 70)  # type: ignore[method-assign]
     one = make(canary=canary, canary_percent=100)
     results = one.results([image(CANARY_JOB, 80), image(CANARY_JOB, 70)])
-    assert results == [("class-8", 0.75, 2, None), ("class-7", 0.75, 1, 2)]
+    assert results == [("class-8", 0.75, 2, None, None), ("class-7", 0.75, 1, 2, None)]
     assert metrics.registry.get_sample_value("convnet_classifier_canary_failures_total") == 1
     assert out_of_use == []
 

@@ -78,7 +78,7 @@ def test_csv_has_every_image_once_sorted_by_name(server: FakeServer, mixed: Path
     command("classify", mixed, "--server", server.url, "--output", tmp_path / "labels.csv", "--quiet")
     with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS == ("name", "label", "confidence", "error", "detail", "model", "revision", "image")
+    assert tuple(rows[0]) == COLUMNS == ("name", "label", "confidence", "error", "detail", "model", "revision", "image", "top")
     names = [row["name"] for row in rows]
     assert names == sorted(path.name for path in mixed.iterdir())
     assert {row["name"]: row["error"] for row in rows if row["error"]} == {"bad.png": "undecodable", "notes.txt": "unsupported"}
