@@ -40,10 +40,11 @@ $(FASHION)/.complete: $(LOCAL) benchmarks/fashion_mnist.py
 fashion-mnist: $(LOCAL) $(FASHION)/.complete ## convert Debian's dataset-fashion-mnist into class folders under data/
 	@echo "train on it:  $(BIN)/convnet-kafka train $(FASHION)/train --height 28 --width 28 --colors grey"
 
-bench: $(DEV) ## measure the whole path against the in-process limit, intake and latency against bare Kafka; writes build/*.json
+bench: $(DEV) ## measure the whole path against the in-process limit, intake and latency against bare Kafka, and starts; writes build/*.json
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/ingest.py
 	@$(BIN)/python benchmarks/latency.py
+	@$(BIN)/python benchmarks/startup.py
 
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
 	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)

@@ -279,8 +279,8 @@ class ClassifierMetrics:
         )
         self.load_failures = Counter(
             "convnet_classifier_model_load_failures_total",
-            "Versions that could not be loaded, by role: stable (the old one goes on), canary or shadow (stable answers). The log says why: "
-            "mend the files or set the alias to another version.",
+            "Versions that could not be loaded, by role: stable (the old one goes on), canary or shadow (stable answers). The log says "
+            "why: mend the files or set the alias to another version.",
             ["role"],
             registry=registry,
         )
@@ -291,8 +291,8 @@ class ClassifierMetrics:
         )
         self.shadow_images = Counter(
             "convnet_classifier_shadow_images_total",
-            "Images that stable answered and the shadow predicted too, by agreement: same or other class, or failed. What share is the same "
-            "says how much a promotion would change.",
+            "Images that stable answered and the shadow predicted too, by agreement: same or other class, or failed. What share is the "
+            "same says how much a promotion would change.",
             ["agreement"],
             registry=registry,
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from convnet_kafka.errors import SettingsError
 
@@ -203,3 +204,8 @@ def load(settings: type[SettingsT], **overrides: Any) -> SettingsT:
             for item in error.errors()
         ]
         raise SettingsError("wrong settings:\n  " + "\n  ".join(lines)) from error
+    except UnreadableSetting as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        raise SettingsError(
+            f"wrong settings: {error} (environment {prefix}...): its value must be JSON; it is {error.__cause__}"
+        ) from error

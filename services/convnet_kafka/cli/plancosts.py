@@ -171,7 +171,7 @@ def _memory_mib(predictor: Predictor) -> float:
     # Kilobytes on Linux, bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     batch = predictor.max_batch * int(np.prod(predictor.spec.shape))
-    return (peak + batch) / MIB + KafkaSettings.model_fields["memory_budget_mib"].default
+    return (peak + batch) / MIB + int(KafkaSettings.model_fields["memory_budget_mib"].default)
 
 
 def _machine() -> str:
@@ -189,24 +189,25 @@ _ORIGINAL = Costs(
     overhead_us=18.0,
     alone_us=60.0,
     server_us=14.4,
-    server_us_per_kib=1.5,
+    server_us_per_kib=4.5,
     broker_us=8.8,
-    broker_us_per_kib=1.0,
+    broker_us_per_kib=8.5,
     pixels=28 * 28,
     image_bytes=519,
     classifier_mib=205.0,
 )
+# Bytes of photos: `run.py --photos` beside small pictures, with what idle processes take (docs/performance.md) left in: an upper bound.
 _EFFICIENTNET_LITE0 = Costs(
     source="built-in figures for 640x427 JPEG and EfficientNet-Lite0 at 224x224 in LiteRT (docs/performance.md); `--measure` takes yours",
-    decode_us=3000.0,
-    predict_us=20_000.0,
-    overhead_us=300.0,
-    alone_us=21_000.0,
+    decode_us=1800.0,
+    predict_us=6400.0,
+    overhead_us=330.0,
+    alone_us=6500.0,
     server_us=14.4,
-    server_us_per_kib=1.5,
+    server_us_per_kib=4.5,
     broker_us=8.8,
-    broker_us_per_kib=1.0,
+    broker_us_per_kib=8.5,
     pixels=640 * 427,
-    image_bytes=70_000,
-    classifier_mib=260.0,
+    image_bytes=59_700,
+    classifier_mib=250.0,
 )

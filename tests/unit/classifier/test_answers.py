@@ -123,7 +123,7 @@ def test_a_canary_that_stable_must_replace_again_and_again_is_out_of_use(
 
 def test_a_canary_that_fails_on_its_warm_up_is_out_of_use_and_stable_answers_all(make: Make, out_of_use: list[int]) -> None:
     one = make(canary=broken(maker(2)), canary_percent=100)
-    assert one.results([image(CANARY_JOB)]) == [("class-7", 0.75, 1, 2)]
+    assert one.results([image(CANARY_JOB)]) == [("class-7", 0.75, 1, 2, None)]
     assert out_of_use == [2]
 
 

@@ -90,7 +90,7 @@ def test_every_label_names_as_many_classes_as_are_set() -> None:
 
 
 def test_a_threshold_of_a_class_that_the_model_has_not_is_told() -> None:
-    with pytest.raises(ThresholdError, match="mouse.*cat, cow, dog, hen"):
+    with pytest.raises(ThresholdError, match=r"mouse.*cat, cow, dog, hen"):
         Saying({"mouse": 0.5}).of(CLASSES)
 
 
@@ -126,4 +126,7 @@ def test_thresholds_are_set_as_json_and_checked(monkeypatch: pytest.MonkeyPatch)
     assert load(ClassifierSettings).thresholds == {"cat": 0.8, "*": 0.5}
     monkeypatch.setenv("CONVNET_CLASSIFIER_THRESHOLDS", '{"cat": 1.8}')
     with pytest.raises(SettingsError, match="CONVNET_CLASSIFIER_THRESHOLDS"):
+        load(ClassifierSettings)
+    monkeypatch.setenv("CONVNET_CLASSIFIER_THRESHOLDS", "cat=0.8")
+    with pytest.raises(SettingsError, match=r"thresholds.*CONVNET_CLASSIFIER_.*must be JSON"):
         load(ClassifierSettings)
