@@ -35,9 +35,10 @@ async def test_a_cancelled_job_ends_with_one_result_for_every_accepted_image(by_
         status = await client.status(classification.job)
         results = [label async for label in client.labels(classification.job)]
     accepted = {name: label for name, label in seen.items() if label.image is not None}
-    assert (status["state"], status["complete"], status["total"]) == ("cancelled", True, len(accepted))
     found = {label.name: label for label in results}
     assert len(found) == len(results)
+    assert (status["state"], status["complete"]) == ("cancelled", True)
+    assert len(accepted) <= status["total"] <= len(found)
     assert {name: found[name] for name in accepted} == accepted
     # A request that was refused because of the cancelling may have left images behind; they are cancelled too.
     for name in found.keys() - accepted.keys():

@@ -183,7 +183,7 @@ def _machine() -> str:
 
 
 _ORIGINAL = Costs(
-    source="built-in figures for 28x28 PNG and the original network in LiteRT (docs/performance.md); `--measure` takes yours",
+    source="built-in figures for 28x28 PNG and the original network in int8 (docs/performance.md); `--measure` takes yours",
     decode_us=17.0,
     predict_us=24.0,
     overhead_us=18.0,
@@ -198,11 +198,11 @@ _ORIGINAL = Costs(
 )
 # Bytes of photos: `run.py --photos` beside small pictures, with what idle processes take (docs/performance.md) left in: an upper bound.
 _EFFICIENTNET_LITE0 = Costs(
-    source="built-in figures for 640x427 JPEG and EfficientNet-Lite0 at 224x224 in LiteRT (docs/performance.md); `--measure` takes yours",
+    source="built-in figures for 640x427 JPEG and EfficientNet-Lite0 at 224x224 in float32 (docs/performance.md); `--measure` takes yours",
     decode_us=1800.0,
-    predict_us=6400.0,
-    overhead_us=330.0,
-    alone_us=6500.0,
+    predict_us=5500.0,
+    overhead_us=290.0,
+    alone_us=5500.0,
     server_us=14.4,
     server_us_per_kib=4.5,
     broker_us=8.8,

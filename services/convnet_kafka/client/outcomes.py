@@ -19,6 +19,7 @@ class State(IntEnum):
     ACCEPTED = 1
     LABELLED = 2
     GIVEN_UP = 3
+    LOST = 4
 
 
 class Outcomes:
@@ -33,6 +34,7 @@ class Outcomes:
         self._revisions: dict[str, int] = {}
         self._shared = shared
         self._earlier: dict[str, Label] = {}
+        self._stored_after_all = 0
         self._waiting = 0
         self._all_labelled = asyncio.Event()
         self.accepted = 0
@@ -41,8 +43,8 @@ class Outcomes:
 
     @property
     def in_job(self) -> int:
-        """Distinct images that are known to be in the job: ours, and others' whose result was seen."""
-        return self.accepted + len(self._earlier)
+        """Distinct images that are known to be in the job: ours, also those that were given up, and others' whose result was seen."""
+        return self.accepted + self._stored_after_all + len(self._earlier)
 
     @property
     def waiting(self) -> int:
@@ -98,6 +100,11 @@ class Outcomes:
                 if self._shared:
                     self._earlier[name] = label
                 continue
+            if state is State.GIVEN_UP or state is State.LOST:
+                # Its outcome has been told, and an image has one. That it is in the job after all counts for the close.
+                states[name] = State.LABELLED
+                self._stored_after_all += state is State.GIVEN_UP
+                continue
             if state is State.LABELLED:
                 if label.revision <= self._revisions.get(name, 0):
                     continue
@@ -106,9 +113,8 @@ class Outcomes:
                 if state is State.ACCEPTED:
                     self._waiting -= 1
                 else:
-                    # It was stored after all, whatever the answer to its upload was or will be.
+                    # It was stored, whatever the answer to its upload will be.
                     self.accepted += 1
-                    self.failed -= state is State.GIVEN_UP
                 self.labelled += label.error is None
                 self.failed += label.error is not None
             if label.revision:
@@ -120,7 +126,7 @@ class Outcomes:
     def lost(self, names: Sequence[str]) -> None:
         """No label will come for these."""
         for name in names:
-            self._states[name] = State.GIVEN_UP
+            self._states[name] = State.LOST
         self._waiting -= len(names)
         self.failed += len(names)
         self._tell()
