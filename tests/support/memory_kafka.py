@@ -72,6 +72,8 @@ class MemoryConsumer:
         self._positions: dict[int, int] = {}
         self._done: dict[int, int] = {}
         self._texts: dict[int, str] = {}
+        # The loop says what is done while the lane's thread notes and commits, as in the real one.
+        self._lock = threading.RLock()
         self._thread: int | None = None
         # Set by a test: Kafka takes no commits.
         self.refuses = False
@@ -105,25 +107,28 @@ class MemoryConsumer:
             return found
 
     def done(self, positions: Mapping[int, int]) -> None:
-        for partition, offset in positions.items():
-            if partition in self._positions:
-                self._done[partition] = max(offset, self._done.get(partition, -1))
+        with self._lock:
+            for partition, offset in positions.items():
+                if partition in self._positions:
+                    self._done[partition] = max(offset, self._done.get(partition, -1))
 
     def annotate(self, partition: int, offset: int, text: str) -> None:
-        if partition in self._positions:
-            self.done({partition: offset})
-            self._texts[partition] = text
-            self.noted += bool(text)
+        with self._lock:
+            if partition in self._positions:
+                self.done({partition: offset})
+                self._texts[partition] = text
+                self.noted += bool(text)
 
     def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> bool:
         self._check_thread()
         self.on_commit()
         if self.refuses or self.dead:
             return False
-        for partition, offset in self._done.items():
-            if partitions is None or partition in partitions:
-                self._topic.committed[partition] = offset
-                self._topic.notes[partition] = self._texts.get(partition, "")
+        with self._lock:
+            for partition, offset in self._done.items():
+                if partitions is None or partition in partitions:
+                    self._topic.committed[partition] = offset
+                    self._topic.notes[partition] = self._texts.get(partition, "")
         return True
 
     def rewind(self, positions: Mapping[int, int]) -> None:
@@ -160,10 +165,11 @@ class MemoryConsumer:
         self._events.on_lost(partitions)
 
     def _drop(self, partitions: frozenset[int]) -> None:
-        for partition in partitions:
-            self._positions.pop(partition, None)
-            self._done.pop(partition, None)
-            self._texts.pop(partition, None)
+        with self._lock:
+            for partition in partitions:
+                self._positions.pop(partition, None)
+                self._done.pop(partition, None)
+                self._texts.pop(partition, None)
 
     def _take(self, max_messages: int) -> list[Record]:
         found: list[Record] = []
