@@ -125,7 +125,12 @@ async def test_a_cancelled_job_takes_no_more_images(server: ServerPair, tmp_path
         # Each hears of it from Kafka.
         with SyncClient(each.url, QUICK) as one:
             await until_async(lambda one=one: one.status(job)["state"] == "cancelled")
-    labels, _ = await outcomes(server, write(tmp_path / "second", 3), job)
+    # Others than before: what the job has already has its label.
+    (tmp_path / "second").mkdir()
+    for number in range(3):
+        (tmp_path / "second" / f"late-{number}.png").write_bytes(PNG + b"late %d" % number)
+    labels, _ = await outcomes(server, tmp_path / "second", job)
+    assert len(labels) == 3
     assert {label.error for label in labels.values()} == {"not-accepted"}
 
 
