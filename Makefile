@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
+CHARTS := $(VENV)/.installed-charts
 SOURCES := model services tests benchmarks
 
 export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-unit test-long lint format requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts test-unit test-long lint format requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -22,6 +23,9 @@ $(LOCAL): requirements/local.txt requirements/bootstrap.txt requirements/install
 
 $(DEV): requirements/dev.txt requirements/bootstrap.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $(VENV) dev
+
+$(CHARTS): requirements/charts.txt requirements/chart-tools.sh | $(DEV)
+	@requirements/chart-tools.sh $(VENV)
 
 demo: $(LOCAL) ## train on real digits, start Kafka, server and classifiers here, classify, print accuracy and speed
 	@$(BIN)/convnet-kafka demo $(DEMO_ARGS)
@@ -54,13 +58,16 @@ images: ## build the container images with Docker: convnet-kafka-server, -classi
 	docker build --file Dockerfile.classifier --target classifier --tag convnet-kafka-classifier .
 	docker build --file Dockerfile.classifier --target trainer --tag convnet-kafka-trainer .
 
-test: $(DEV) ## all tests but the long ones, on a real Kafka that the tests start themselves
+test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the tests start themselves
 	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
+
+test-charts: $(DEV) $(CHARTS) ## only the tests of the Helm charts
+	@$(BIN)/pytest -m "not long" tests/chart $(PYTEST_ARGS)
 
 test-unit: $(DEV) ## only the tests that start nothing
 	@$(BIN)/pytest -m "not long" tests/unit $(PYTEST_ARGS)
 
-test-long: $(DEV) ## the tests that take many minutes
+test-long: $(DEV) $(CHARTS) ## the tests that take many minutes
 	@$(BIN)/pytest -m long $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff, mypy --strict, and the import arrows

@@ -18,6 +18,7 @@ for extra in server classifier client train local; do
   pin "$extra" --extra "$extra" --constraint requirements/dev.txt pyproject.toml
 done
 pin bootstrap --constraint requirements/dev.txt requirements/bootstrap.in
+pin charts --no-deps requirements/charts.in
 
 # pip is the way for who has no uv, and looks at things that uv does not (an upper bound in Requires-Python): every Python must pass.
 for version in 3.11 3.12 3.13; do

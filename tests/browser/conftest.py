@@ -47,7 +47,7 @@ def classifier(server: ServerProcess, broker: LocalBroker, prefix: str) -> Itera
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = required("chromium", "chromium")
+    program = required("chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         # Containers give little shared memory, and root may not use the sandbox.
         browser = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox", "--disable-dev-shm-usage"])

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 
-def required(name: str, package: str) -> Path:
-    """The path of a program, or of a file or folder when `name` is an absolute path.
+def required(name: str, how: str) -> Path:
+    """The path of a program, or of a file or folder when `name` is an absolute path. What the environment holds comes before PATH.
 
     Args:
         name: what is needed.
-        package: the Debian package that brings it, for the message and for `.ci/run`.
+        how: the command that brings it, for the message; `.ci/run` does the same.
     """
-    found = name if Path(name).is_absolute() and Path(name).exists() else shutil.which(name)
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    found = name if Path(name).is_absolute() and Path(name).exists() else shutil.which(name, path=beside)
     if found is None:
         say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say(f"{name} is not on this machine: apt-get install {package}")
+        say(f"{name} is not on this machine: {how}")
     return Path(found)

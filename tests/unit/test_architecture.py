@@ -230,6 +230,10 @@ def test_the_installer_and_the_builder_are_pinned_with_hashes() -> None:
     assert pinned["setuptools"] == pins((ROOT / "requirements" / "dev.txt").read_text())["setuptools"]
 
 
+def test_the_charts_tools_are_pinned_with_hashes() -> None:
+    assert len(pins((ROOT / "requirements" / "charts.txt").read_text())) == 1
+
+
 def tracked_files() -> list[Path]:
     """What git has or would take; without git (an unpacked archive) everything that is not built here."""
     git = subprocess.run(

