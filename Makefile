@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 CHARTS := $(VENV)/.installed-charts
-SOURCES := model services tests benchmarks
+SOURCES := model services helm/sources tests benchmarks
 
 export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts test-unit test-long lint format requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts test-unit test-long lint format generate requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -79,6 +79,9 @@ lint: $(DEV) ## ruff, mypy --strict, and the import arrows
 format: $(DEV) ## put every file into the project's format
 	@$(BIN)/ruff check --select I --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
+
+generate: $(DEV) ## write the charts' generated files again: values, schema, README, dashboards, rules
+	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.generate
 
 requirements: $(VENV)/bin/uv ## pin and hash all requirements again (UPGRADE=1 takes the newest versions)
 	@requirements/compile.sh $(VENV)
