@@ -7,6 +7,10 @@ DEV := $(VENV)/.installed-dev
 CHARTS := $(VENV)/.installed-charts
 SOURCES := model services helm/sources tests benchmarks
 
+# REVISION says in the images' labels what they were built from.
+BUILD ?= docker build
+BUILD_IMAGE = $(BUILD) --build-arg REVISION=$(shell git rev-parse HEAD 2> /dev/null || echo unknown)
+
 export VENV
 MAKEFLAGS += --no-print-directory
 
@@ -53,10 +57,9 @@ bench: $(DEV) ## measure the whole path against the in-process limit, intake and
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
 	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)
 
-images: ## build the container images with Docker: convnet-kafka-server, -classifier, -trainer
-	docker build --file Dockerfile.server --tag convnet-kafka-server .
-	docker build --file Dockerfile.classifier --target classifier --tag convnet-kafka-classifier .
-	docker build --file Dockerfile.classifier --target trainer --tag convnet-kafka-trainer .
+images: ## build the container images with Docker (or BUILD="podman build"): convnet-kafka-server, -client, -broker, -classifier, -trainer
+	@for target in server client broker; do $(BUILD_IMAGE) --file Dockerfile.server --target $$target --tag convnet-kafka-$$target . || exit 1; done
+	@for target in classifier trainer; do $(BUILD_IMAGE) --file Dockerfile.classifier --target $$target --tag convnet-kafka-$$target . || exit 1; done
 
 test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the tests start themselves
 	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)

@@ -14,9 +14,10 @@ pin() { # output, further arguments
 }
 
 pin dev --extra dev --constraint requirements/constraints.in pyproject.toml
-for extra in server classifier client train local; do
+for extra in server classifier client train broker local; do
   pin "$extra" --extra "$extra" --constraint requirements/dev.txt pyproject.toml
 done
+pin client-image --extra client --extra report --constraint requirements/dev.txt pyproject.toml
 pin bootstrap --constraint requirements/dev.txt requirements/bootstrap.in
 pin charts --no-deps requirements/charts.in
 

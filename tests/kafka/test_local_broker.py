@@ -282,3 +282,32 @@ def test_jar_of_the_users_own_maven_repository_is_used_without_network(monkeypat
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     paths = ensure_jars(cache_dir=tmp_path / "cache", jars=[JAR], fetch=jars.fetch_with_jgo)
     assert paths[0].read_bytes() == CONTENT
+
+
+def test_an_advertised_broker_serves_other_machines_and_logs_to_stdout_until_sigterm(tmp_path: Path) -> None:
+    """As in a container: another name than its own, all addresses, its log where the container's log is."""
+    (port,) = free_ports(1)
+    address = f"localhost:{port}"
+    command = [sys.executable, "-m", "convnet_kafka", "broker", "--data", str(tmp_path), "--advertise", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = [next(line for line in iter(process.stdout.readline, "") if line.startswith("Kafka is ready"))]
+            assert address in said[0]
+            topic = create_topic(f"127.0.0.1:{port}")
+            produce(address, topic, [b"one"])
+            assert read(address, topic, 1) == [b"one"]
+            brokers = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"}).list_topics(timeout=10).brokers.values()
+            assert [f"{broker.host}:{broker.port}" for broker in brokers] == [address]
+        finally:
+            process.terminate()
+        assert " INFO " in process.stdout.read()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("address", ["kafka", "kafka:", ":9092", "kafka:0", "kafka:65536"])
+def test_an_address_that_nobody_could_use_is_refused(address: str) -> None:
+    command = [sys.executable, "-m", "convnet_kafka", "broker", "--temporary", "--advertise", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "HOST:PORT" in done.stderr

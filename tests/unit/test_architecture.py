@@ -213,7 +213,7 @@ def pins(text: str) -> dict[str, list[str]]:
     return found
 
 
-EXTRAS_WITH_FILE = ["server", "classifier", "client", "train", "local", "dev"]
+EXTRAS_WITH_FILE = ["server", "classifier", "client", "train", "broker", "local", "dev"]
 
 
 @pytest.mark.parametrize("extra", EXTRAS_WITH_FILE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -66,6 +68,10 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; our own errors become one clear line on stderr and their exit code."""
+    if os.getpid() == 1:
+        # The first process of a container ends on no signal that it has no handler for: its pod would wait for SIGKILL while a command
+        # starts or trains. Commands that end in their own order set their own handlers.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
         group(standalone_mode=True)
     except Exception as error:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -67,6 +68,8 @@ class LocalBroker:
         cache_dir: where Kafka's jars are kept; None takes the user's cache.
         overrides: further Kafka settings (`server.properties`) that win over ours.
         jvm_flags: further JVM flags, after ours.
+        advertised: `host:port` by which other machines know the broker; it then also listens on all addresses at that port.
+        log_to_stdout: Kafka's log goes to our stdout as well, as a container's should.
         console: where fetching the jars is shown; stderr by default.
     """
 
@@ -81,6 +84,8 @@ class LocalBroker:
         cache_dir: Path | None = None,
         overrides: Mapping[str, str] | None = None,
         jvm_flags: Sequence[str] = (),
+        advertised: str | None = None,
+        log_to_stdout: bool = False,
         console: Console | None = None,
     ) -> None:
         self._temporary = data_dir is None
@@ -95,6 +100,8 @@ class LocalBroker:
         self._cache_dir = cache_dir
         self._overrides = dict(overrides or {})
         self._jvm_flags = list(jvm_flags)
+        self._advertised = advertised
+        self._log_to_stdout = log_to_stdout
         self._console = console
         self._lock: FolderLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -207,10 +214,10 @@ class LocalBroker:
     def _run(self, java: Java, classpath: str, lock: FolderLock) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             port, controller_port = self._choose_ports()
-            settings = BrokerSettings(port, controller_port, self._message_max_bytes, self._heap_mib, self._overrides)
+            settings = BrokerSettings(port, controller_port, self._message_max_bytes, self._heap_mib, self._advertised, self._overrides)
             self._write_settings(settings)
             self._format(java, classpath)
-            with (self.data_dir / brokersettings.JVM_LOG_FILE).open("ab") as output:
+            with (self.data_dir / brokersettings.JVM_LOG_FILE).open("ab") as file:
                 self._process = spawn_bound(
                     [
                         str(java.executable),
@@ -223,7 +230,7 @@ class LocalBroker:
                     ],
                     # Asks for a clean end: data that is kept then starts without a log check.
                     death_signal=signal.SIGTERM,
-                    output=output,
+                    output=sys.stdout.buffer if self._log_to_stdout else file,
                     cwd=self.data_dir,
                     inherit=[lock.fd],
                 )
@@ -263,7 +270,9 @@ class LocalBroker:
         try:
             (self.data_dir / brokersettings.LOG_FOLDER).mkdir(exist_ok=True)
             (self.data_dir / brokersettings.PROPERTIES_FILE).write_text(brokersettings.server_properties(settings), encoding="utf-8")
-            (self.data_dir / brokersettings.LOG4J_FILE).write_text(brokersettings.log4j_properties(), encoding="utf-8")
+            (self.data_dir / brokersettings.LOG4J_FILE).write_text(
+                brokersettings.log4j_properties(console=self._log_to_stdout), encoding="utf-8"
+            )
             self._log_begin = self.log_path.stat().st_size if self.log_path.exists() else 0
             # Only this start's output tells why this start failed.
             (self.data_dir / brokersettings.JVM_LOG_FILE).write_bytes(b"")

@@ -37,6 +37,13 @@ _JAVA_THAT_WARNS = 24
 
 _NODE_ID = 1
 
+_CONSOLE = """appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %m (%c)%n
+rootLogger.appenderRef.console.ref=console
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
@@ -47,6 +54,7 @@ class BrokerSettings:
         controller_port: of the KRaft controller in the same process.
         message_max_bytes: largest record batch, in bytes, 1024 or more.
         heap_mib: fixed heap in MiB; None derives it from `message_max_bytes`.
+        advertised: `host:port` by which other machines know the broker; it then also listens on all addresses at that port.
         overrides: further Kafka settings that win over ours.
     """
 
@@ -54,6 +62,7 @@ class BrokerSettings:
     controller_port: int
     message_max_bytes: int = DEFAULT_MESSAGE_MAX_BYTES
     heap_mib: int | None = None
+    advertised: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -71,15 +80,21 @@ class BrokerSettings:
 
 def server_properties(settings: BrokerSettings) -> str:
     """Return the text of `server.properties`."""
-    listeners = {"BROKER": settings.port, "CONTROLLER": settings.controller_port}
+    listeners = {"BROKER": f"{HOST}:{settings.port}", "CONTROLLER": f"{HOST}:{settings.controller_port}"}
+    advertised = {"BROKER": listeners["BROKER"]}
+    if settings.advertised is not None:
+        # A listener of its own: what the broker says to itself, and what its owner asks it, stays on this machine and needs no name,
+        # which may not resolve yet.
+        listeners["CLIENTS"] = f"0.0.0.0:{settings.advertised.rpartition(':')[2]}"
+        advertised["CLIENTS"] = settings.advertised
     properties: dict[str, object] = {
-        # One process that is broker and controller, seen by this machine only. Voters are named here and not in the data
-        # ("static quorum"), so that the same data may start on other ports.
+        # One process that is broker and controller, seen by this machine only unless it is advertised. Voters are named here and not in
+        # the data ("static quorum"), so that the same data may start on other ports.
         "process.roles": "broker,controller",
         "node.id": _NODE_ID,
-        "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listeners.items()),
-        "advertised.listeners": f"BROKER://{HOST}:{settings.port}",
-        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
+        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in advertised.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"{_NODE_ID}@{HOST}:{settings.controller_port}",
@@ -143,8 +158,12 @@ def server_properties(settings: BrokerSettings) -> str:
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
-def log4j_properties() -> str:
-    """Return log4j2's settings: one file in the data folder, at most 4 x 10 MB. Earlier words go to the JVM's output."""
+def log4j_properties(*, console: bool = False) -> str:
+    """Return log4j2's settings: one file in the data folder, at most 4 x 10 MB. Earlier words go to the JVM's output.
+
+    Args:
+        console: log to the JVM's output as well.
+    """
     return f"""status=error
 appender.file.type=RollingFile
 appender.file.name=file
@@ -162,7 +181,7 @@ rootLogger.appenderRef.file.ref=file
 # Every start would repeat some 400 settings for each part of the broker; they stand in {PROPERTIES_FILE}.
 logger.settings.name=org.apache.kafka.common.config
 logger.settings.level=warn
-"""
+{_CONSOLE if console else ""}"""
 
 
 def jvm_flags(java: Java, heap_mib: int) -> list[str]:
