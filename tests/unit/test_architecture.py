@@ -230,8 +230,9 @@ def test_the_installer_and_the_builder_are_pinned_with_hashes() -> None:
     assert pinned["setuptools"] == pins((ROOT / "requirements" / "dev.txt").read_text())["setuptools"]
 
 
-def test_the_charts_tools_are_pinned_with_hashes() -> None:
-    assert len(pins((ROOT / "requirements" / "charts.txt").read_text())) == 1
+@pytest.mark.parametrize("name", ["charts", "go"])
+def test_the_charts_tools_are_pinned_with_hashes(name: str) -> None:
+    assert len(pins((ROOT / "requirements" / f"{name}.txt").read_text())) == 1
 
 
 def tracked_files() -> list[Path]:
