@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -167,18 +168,16 @@ class Chart:
         return self._run(*arguments, "--namespace", self.namespace, *_files(files), "--values", "-", values=values)
 
     def _run(self, *arguments: str, values: Mapping[str, Any] | None) -> subprocess.CompletedProcess[str]:
-        program = required(self.program, HOW_HELM)
-        # Nothing of the user's: neither their cluster nor their plugins.
-        environment = {**os.environ, "KUBECONFIG": os.devnull, "HELM_PLUGINS": os.devnull}
-        return subprocess.run(
-            [program, *arguments],
-            input=yaml.safe_dump(dict(values or {})),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return _helm(self.program, arguments, yaml.safe_dump(dict(values or {})))
+
+
+# A render takes a tenth of a second, and many tests look at the same one.
+@cache
+def _helm(program: str, arguments: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str]:
+    # Nothing of the user's: neither their cluster nor their plugins.
+    environment = {**os.environ, "KUBECONFIG": os.devnull, "HELM_PLUGINS": os.devnull}
+    command = [required(program, HOW_HELM), *arguments]
+    return subprocess.run(command, input=values, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _files(files: Sequence[Path]) -> list[str]:
