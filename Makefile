@@ -76,6 +76,14 @@ test-unit: $(DEV) ## only the tests that start nothing
 test-long: $(DEV) $(CHARTS) ## the tests that take many minutes
 	@$(BIN)/pytest -m long $(PYTEST_ARGS)
 
+CLUSTER_TEST = CONVNET_CLUSTER_TESTS=1 $(BIN)/pytest tests/cluster
+
+cluster-test: $(DEV) ## the charts on the Kubernetes of KUBECONFIG, in namespaces of their own; docs/kubernetes.md says what it needs
+	@$(CLUSTER_TEST) -m "not long" $(PYTEST_ARGS)
+
+cluster-test-long: $(DEV) ## what takes longer there: kills, drains, keys changed, two releases
+	@$(CLUSTER_TEST) -m long $(PYTEST_ARGS)
+
 lint: $(DEV) ## ruff, mypy --strict, and the import arrows
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)

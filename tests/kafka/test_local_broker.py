@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,23 @@ def test_broker_ends_when_its_owner_is_killed_and_the_folder_is_free_again(tmp_p
     lock.acquire()  # waits for the orphan to end
     lock.release()
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10, "the broker's end")
+
+
+def test_a_pods_successor_waits_for_the_broker_that_was_replaced_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are process 1 of their containers, and share the volume: the number says nothing about who lives."""
+    before, after = FolderLock(tmp_path), FolderLock(tmp_path)
+    before.acquire()
+    before.write_owner(Owner(owner_pid=1, broker_pid=7, port=9092))
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    waits, pause = threading.Event(), time.sleep
+    monkeypatch.setattr("convnet_kafka.local.folder.time.sleep", lambda seconds: (waits.set(), pause(seconds)))
+    waiting = threading.Thread(target=after.acquire)
+    waiting.start()
+    assert waits.wait(10)
+    before.release()
+    waiting.join(10)
+    assert after.fd >= 0
+    after.release()
 
 
 def test_port_in_use_is_said(make_broker: MakeBroker, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ STEP_S = 0.01
 _PROBE_S = 5.0
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
-    """Return once the condition holds; fail with what was waited for when it does not in time."""
+def until(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition", step_s: float = STEP_S) -> None:
+    """Return once the condition holds; fail with what was waited for when it does not in time. Costly looks have a `step_s`."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not hold within {timeout_s} s"
-        pause.wait(STEP_S)
+        pause.wait(step_s)
 
 
 async def until_async(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:

@@ -82,7 +82,7 @@ class FolderLock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner = self.owner()
-                orphaned = owner is not None and not psutil.pid_exists(owner.owner_pid)
+                orphaned = owner is not None and self._is_gone(owner)
                 if not orphaned or time.monotonic() > deadline:
                     os.close(fd)
                     raise LocalStackError(self._in_use(owner, orphaned=orphaned)) from None
@@ -113,6 +113,11 @@ class FolderLock:
         with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError):
             return Owner(**orjson.loads(self._owner_path.read_bytes()))
         return None
+
+    @staticmethod
+    def _is_gone(owner: Owner) -> bool:
+        """Whether the owner has ended, or is about to: when we are a container's first process, so was it, in a pod that ours replaces."""
+        return owner.owner_pid == os.getpid() == 1 or not psutil.pid_exists(owner.owner_pid)
 
     @property
     def _owner_path(self) -> Path:

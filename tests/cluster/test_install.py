@@ -1,0 +1,78 @@
+"""The first hour with the chart: installed from nothing, tried, used by a Job in the cluster."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import zipfile
+from typing import Any
+
+from support.kubernetes import Namespace
+from support.release import INSTALL_S, Release
+from support.ways_in import ingress
+
+Pictures = list[tuple[str, bytes]]
+
+
+def test_from_nothing_to_ready_and_helms_own_test_passes(release: Release, figures: dict[str, Any]) -> None:
+    """`helm install --wait` has returned, in a namespace that enforces the `restricted` standard."""
+    assert figures["install, from nothing to all ready"] < INSTALL_S
+    assert {component: len(release.pods(component)) for component in ("server", "classifier", "kafka")} == {
+        "server": 1,
+        "classifier": 1,
+        "kafka": 1,
+    }
+    release.test()
+    assert release.namespace.restarts() == {}
+
+
+def test_a_client_job_pointed_at_the_ingress_labels_a_thousand_pictures(
+    release: Release, pictures: Pictures, figures: dict[str, Any]
+) -> None:
+    way, namespace = ingress(), release.namespace
+    release.upgrade(way.values)
+    url = way.address(release)
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "pictures"},
+            "binaryData": {"pictures.zip": base64.b64encode(zipped(pictures, 1000)).decode()},
+        }
+    )
+    source = {"source": "configMap", "name": "pictures", "folder": "pictures.zip"}
+    release.upgrade({"client": {"enabled": True, "pictures": source, "serverUrl": url}})
+    try:
+        printed = report_of_the_client(release)
+    finally:
+        release.upgrade({"client": {"enabled": False}, **way.closed()})
+    assert "1,000 images in" in printed
+    figures["client Job, 1,000 pictures"] = re.findall(r"1,000 images in .*", printed)[0]
+
+
+def report_of_the_client(release: Release) -> str:
+    """What the client's Job prints, once it has ended; fails when it did not end well."""
+    namespace: Namespace = release.namespace
+
+    def ended() -> dict[str, Any] | None:
+        jobs = namespace.all("jobs", release.labels("client"))
+        return next((job for job in jobs if job["status"].get("conditions")), None)
+
+    namespace.until(ended, 180, "the end of the client's Job")
+    job = ended()
+    assert job is not None
+    printed = namespace.kubectl("logs", f"job/{job['metadata']['name']}")
+    assert job["status"].get("succeeded") == 1, printed
+    return printed
+
+
+def zipped(pictures: Pictures, count: int) -> bytes:
+    """So many different pictures as a zip: a PNG may be followed by anything."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(count):
+            kind, picture = pictures[number % len(pictures)]
+            archive.writestr(f"{kind}/{number:04d}.png", picture + b"%d" % number)
+    assert len(content.getvalue()) < 700_000, "a ConfigMap holds 1 MiB, as base64"
+    return content.getvalue()
