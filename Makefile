@@ -7,9 +7,12 @@ DEV := $(VENV)/.installed-dev
 CHARTS := $(VENV)/.installed-charts
 SOURCES := model services helm/sources tests benchmarks
 
-# REVISION says in the images' labels what they were built from.
+# The chart asks for images of its own version unless it is told another tag. REVISION is what a label says they were built from.
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REGISTRY ?=
 BUILD ?= docker build
-BUILD_IMAGE = $(BUILD) --build-arg REVISION=$(shell git rev-parse HEAD 2> /dev/null || echo unknown)
+BUILD_IMAGE = $(BUILD) --build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse HEAD 2> /dev/null || echo unknown)
+NAMED = --tag $(REGISTRY)convnet-kafka-$(1):$(TAG)
 
 export VENV
 MAKEFLAGS += --no-print-directory
@@ -57,9 +60,9 @@ bench: $(DEV) ## measure the whole path against the in-process limit, intake and
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
 	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)
 
-images: ## build the container images with Docker (or BUILD="podman build"): convnet-kafka-server, -client, -broker, -classifier, -trainer
-	@for target in server client broker; do $(BUILD_IMAGE) --file Dockerfile.server --target $$target --tag convnet-kafka-$$target . || exit 1; done
-	@for target in classifier trainer; do $(BUILD_IMAGE) --file Dockerfile.classifier --target $$target --tag convnet-kafka-$$target . || exit 1; done
+images: ## build the container images: server, client, broker, classifier, trainer (REGISTRY=registry.example.org/vision/ TAG=1.2 BUILD="podman build")
+	@for target in server client broker; do $(BUILD_IMAGE) --file Dockerfile.server --target $$target $(call NAMED,$$target) . || exit 1; done
+	@for target in classifier trainer; do $(BUILD_IMAGE) --file Dockerfile.classifier --target $$target $(call NAMED,$$target) . || exit 1; done
 
 test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the tests start themselves
 	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
