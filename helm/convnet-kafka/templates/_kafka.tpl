@@ -28,7 +28,7 @@
 
 {{- define "convnet-kafka.saslMechanism" -}}
 {{- if hasPrefix "SASL" (include "convnet-kafka.securityProtocol" .) -}}
-{{- .Values.kafka.strimzi.cluster | ternary "SCRAM-SHA-512" .Values.kafka.saslMechanism -}}
+{{- if .Values.kafka.strimzi.cluster }}SCRAM-SHA-512{{ else }}{{ .Values.kafka.saslMechanism }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
@@ -57,6 +57,11 @@
 {{- else -}}
 {{- $user | toJson -}}
 {{- end -}}
+{{- end -}}
+
+{{/* What series of the brokers have as `release`: the name of Strimzi's cluster, or the release that runs the trial broker. */}}
+{{- define "convnet-kafka.kafkaRelease" -}}
+{{- .Values.kafka.strimzi.cluster | default (include "convnet-kafka.fullname" .) -}}
 {{- end -}}
 
 {{/* True where a part logs on with a name and a password. */}}
@@ -192,5 +197,48 @@
     secretName: {{ .secret }}
     defaultMode: 0440
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What KEDA's trigger says of how it logs on. */}}
+{{- define "convnet-kafka.kedaSecurity" -}}
+{{- if include "convnet-kafka.usesPassword" . }}
+{{- $kinds := dict "PLAIN" "plaintext" "SCRAM-SHA-256" "scram_sha256" "SCRAM-SHA-512" "scram_sha512" }}
+sasl: {{ get $kinds (include "convnet-kafka.saslMechanism" .) }}
+{{- end }}
+{{- if hasSuffix "SSL" (include "convnet-kafka.securityProtocol" .) }}
+tls: enable
+{{- end }}
+{{- end -}}
+
+{{/* Where KEDA finds what it needs for that, as a TriggerAuthentication has it; empty where it needs nothing. */}}
+{{- define "convnet-kafka.kedaAuthentication" -}}
+{{- $user := include "convnet-kafka.credentials" (list . "keda") | fromJson -}}
+{{- $ca := include "convnet-kafka.ca" . | fromJson -}}
+{{- $certificate := .Values.kafka.clientCertificate -}}
+{{- $secrets := list -}}
+{{- $configMaps := list -}}
+{{- if include "convnet-kafka.usesPassword" . -}}
+{{- $secrets = append $secrets (dict "parameter" "password" "name" $user.secret "key" $user.passwordKey) -}}
+{{- if $user.username -}}
+{{- $configMaps = append $configMaps (dict "parameter" "username" "name" (printf "%s-keda" (include "convnet-kafka.fullname" .)) "key" "username") -}}
+{{- else -}}
+{{- $secrets = append $secrets (dict "parameter" "username" "name" $user.secret "key" $user.usernameKey) -}}
+{{- end -}}
+{{- end -}}
+{{- if $ca.secret -}}
+{{- $secrets = append $secrets (dict "parameter" "ca" "name" $ca.secret "key" $ca.key) -}}
+{{- end -}}
+{{- if $certificate.secret -}}
+{{- $secrets = append $secrets (dict "parameter" "cert" "name" $certificate.secret "key" $certificate.certificateKey) -}}
+{{- $secrets = append $secrets (dict "parameter" "key" "name" $certificate.secret "key" $certificate.privateKey) -}}
+{{- end -}}
+{{- if $secrets -}}
+secretTargetRef:
+  {{- toYaml $secrets | nindent 2 }}
+{{- end }}
+{{- if $configMaps }}
+configMapTargetRef:
+  {{- toYaml $configMaps | nindent 2 }}
 {{- end }}
 {{- end -}}

@@ -37,8 +37,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- $root := index . 0 -}}
 name: {{ index . 2 }}
 namespace: {{ $root.Release.Namespace }}
+{{ include "convnet-kafka.labelled" . }}
+{{- end -}}
+
+{{/* Labels of an object, under their key. Takes (list $ "server"). */}}
+{{- define "convnet-kafka.labelled" -}}
 labels:
-  {{- include "convnet-kafka.labels" (list $root (index . 1)) | nindent 2 }}
+  {{- include "convnet-kafka.labels" (list (index . 0) (index . 1)) | nindent 2 }}
 {{- end -}}
 
 {{/* An image. Takes (list $ .Values.server.image). */}}

@@ -26,12 +26,12 @@ podFailurePolicy:
       onPodConditions:
         - type: DisruptionTarget
           status: "True"
-    # Wrong options, or nothing to train on: trying again changes nothing.
+    # Wrong options, pictures or classes, or too large for the memory: trying again changes nothing.
     - action: FailJob
       onExitCodes:
         containerName: trainer
         operator: In
-        values: [2]
+        values: [2, 3, 6, 8]
 template:
   metadata:
     labels:

@@ -31,6 +31,8 @@ class Keda(Values):
     """Seconds between looks."""
     cooldown_s: Annotated[int, Field(ge=0)] = 120
     """With `minReplicas` 0: seconds that nothing waits until the last replica ends."""
+    authentication_ref: ObjectName = ""
+    """TriggerAuthentication that is there already, where the chart's own cannot do it (OAUTHBEARER)."""
     fallback_replicas: Annotated[int, Field(ge=0)] | None = None
     """Replicas while KEDA gets no answer, where its scaler says so; empty: as they are."""
 

@@ -56,7 +56,9 @@ class PrometheusRule(Values):
     """Alerts and recording rules."""
 
     enabled: bool = False
-    """Make PrometheusRules of the files in rules/."""
+    """Make a PrometheusRule of each file in rules/."""
+    kubernetes: bool = True
+    """Those too that need the kubelet's metrics and kube-state-metrics."""
     labels: Words = Field(default_factory=dict)
     """Labels that your Prometheus selects."""
 
