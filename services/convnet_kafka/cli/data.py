@@ -1,4 +1,4 @@
-"""`convnet-kafka data`: look at class folders before training, and at the cache of decoded pictures."""
+"""`convnet-kafka data`: fetch class folders, look at them before training, and at the cache of decoded pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BAR = 30
 
 @click.group(name="data")
 def command() -> None:
-    """Look at training data, and at the cache of decoded pictures."""
+    """Fetch training data, look at it, and at the cache of decoded pictures."""
 
 
 @command.command(name="check")
@@ -48,6 +48,20 @@ def check_command(folder: Path, sheet: Path | None, strict: bool, name_all: bool
         sys.exit(3)
     if found.problems or (strict and (found.findings or found.imbalance)):
         sys.exit(1)
+
+
+@command.command(name="fetch")
+@click.argument("url")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--sha256", default="", metavar="DIGEST", help="Refuse another archive than the one with this digest.")
+def fetch_command(url: str, folder: Path, sha256: str) -> None:
+    """Fetch a tar or zip of class folders from URL and unpack it into FOLDER, which must be empty.
+
+    A single folder at the archive's top is left out.
+    """
+    from convnet_kafka.cli.fetch import fetch  # noqa: PLC0415 - see above
+
+    click.echo(f"unpacked {fetch(url, folder, sha256=sha256):,} files into {folder}")
 
 
 @command.command(name="cache")

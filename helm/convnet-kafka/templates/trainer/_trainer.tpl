@@ -43,6 +43,25 @@ template:
   spec:
     {{- include "convnet-kafka.podSpec" (list $ "trainer" $trainer) | nindent 4 }}
     restartPolicy: Never
+    {{- if eq $trainer.data.source "archive" }}
+    initContainers:
+      - name: fetch
+        image: {{ include "convnet-kafka.image" (list $ $trainer.image) }}
+        imagePullPolicy: {{ .Values.images.pullPolicy }}
+        args: {{ list "data" "fetch" $trainer.data.archive.url "/tmp/pictures" "--sha256" $trainer.data.archive.sha256 | toJson }}
+        {{- with $trainer.extraEnv }}
+        env:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
+        {{- with $trainer.resources }}
+        resources:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
+        securityContext:
+          {{- include "convnet-kafka.containerSecurity" . | nindent 10 }}
+        volumeMounts:
+          - {name: tmp, mountPath: /tmp}
+    {{- end }}
     containers:
       - name: trainer
         image: {{ include "convnet-kafka.image" (list $ $trainer.image) }}

@@ -26,7 +26,7 @@ class Client(Workload):
 
     enabled: bool = False
     """Make one. Its name ends in a hash of what it does, so that a change makes a new one."""
-    image: Image = Field(default_factory=lambda: Image(repository="convnet-kafka-server"))
+    image: Image = Field(default_factory=lambda: Image(repository="convnet-kafka-client"))
     """The image of its container."""
     resources: KubernetesObject = Field(
         default_factory=lambda: {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}

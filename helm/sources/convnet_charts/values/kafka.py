@@ -47,8 +47,6 @@ class Strimzi(Values):
     """Name of its Kafka object. The chart then knows address, certificate and users."""
     port: Port = 9093
     """Port of its listener with TLS and SCRAM-SHA-512."""
-    create_topics: bool = True
-    """Make KafkaTopics. They stay when the release is uninstalled (NOTES say how they go)."""
 
 
 class TlsSecret(Values):
@@ -143,7 +141,8 @@ class Topics(Values):
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
     """Before the name of every topic and group; empty takes the release's name. Two releases on one Kafka need two."""
     create: Literal["auto", "application", "never"] = "auto"
-    """Who makes them. `auto`: Strimzi with `kafka.strimzi`, the services in the trial mode, else nobody. `application`: the services."""
+    """Who makes them. `auto`: Strimzi with `kafka.strimzi`, the services in the trial mode, else nobody. `application`: the services.
+    Topics stay when the release is uninstalled (NOTES say how they go)."""
     images_partitions: Annotated[int, Field(ge=1, le=1000)] = 12
     """Partitions of each lane: the most classifiers that can share the work. Kafka can add some later and takes none away."""
     labels_partitions: Annotated[int, Field(ge=1, le=1000)] = 6
