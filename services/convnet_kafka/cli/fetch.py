@@ -103,8 +103,9 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
         return
     with tarfile.open(archive) as tar:
         for member in tar:
-            if member.isfile() and (content := tar.extractfile(member)) is not None:
-                yield member.name, content
+            file = tar.extractfile(member) if member.isfile() else None
+            if file is not None:
+                yield member.name, file
 
 
 def _inside(name: str, url: str) -> PurePosixPath:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from convnet_charts.values.base import KubernetesObject, ObjectName, Quantity, SettingValues, Values
+from convnet_charts.values.base import KubernetesObject, ObjectName, Quantity, Values
 from convnet_charts.values.common import Autoscaling, Image, ScaledWorkload, Workload
 from convnet_charts.values.settings import ClassifierSettingValues
 
@@ -55,7 +55,7 @@ class Classifier(ScaledWorkload):
     """Requests and limits. Give a busy one a whole core; `convnet-kafka plan` says how much memory a network takes."""
     autoscaling: ClassifierAutoscaling = Field(default_factory=ClassifierAutoscaling)
     """Who decides how many there are."""
-    settings: SettingValues = Field(default_factory=ClassifierSettingValues)
+    settings: ClassifierSettingValues = Field(default_factory=ClassifierSettingValues)
     """Settings of the service, each under its own name; README.md lists them."""
     kafka_memory_mib: Annotated[int, Field(ge=16, le=16384)] = 48
     """MiB that Kafka's buffers of one process may take."""

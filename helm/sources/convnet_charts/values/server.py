@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from convnet_charts.values.base import KubernetesObject, KubernetesObjects, ObjectName, Port, Quantity, SettingValues, Values, Words
+from convnet_charts.values.base import KubernetesObject, KubernetesObjects, ObjectName, Port, Quantity, Values, Words
 from convnet_charts.values.common import Autoscaling, Image, ScaledWorkload
 from convnet_charts.values.settings import ServerSettingValues
 
@@ -53,7 +53,7 @@ class Server(ScaledWorkload):
     """Requests and limits. Memory follows from the settings below; there is no CPU limit, which would only slow it down."""
     autoscaling: Autoscaling = Field(default_factory=Autoscaling)
     """Who decides how many there are. `keda` scales servers by CPU, and by `metrics`."""
-    settings: SettingValues = Field(default_factory=ServerSettingValues)
+    settings: ServerSettingValues = Field(default_factory=ServerSettingValues)
     """Settings of the service, each under its own name; README.md lists them."""
     kafka_memory_mib: Annotated[int, Field(ge=16, le=16384)] = 48
     """MiB that Kafka's buffers of one process may take."""

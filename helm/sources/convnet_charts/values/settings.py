@@ -5,7 +5,7 @@ A template turns `maxUploads` under `server.settings` into `CONVNET_SERVER_MAX_U
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
@@ -56,5 +56,14 @@ def _description(info: FieldInfo) -> str:
     return f"{text} Default of the service: {shown}."
 
 
-ServerSettingValues = setting_values("ServerSettingValues", ServerSettings, without=SERVER_OWNED)
-ClassifierSettingValues = setting_values("ClassifierSettingValues", ClassifierSettings, without=CLASSIFIER_OWNED)
+if TYPE_CHECKING:
+    # A type checker cannot see what is made below.
+    class ServerSettingValues(SettingValues):
+        """Settings of the server."""
+
+    class ClassifierSettingValues(SettingValues):
+        """Settings of the classifier."""
+
+else:
+    ServerSettingValues = setting_values("ServerSettingValues", ServerSettings, without=SERVER_OWNED)
+    ClassifierSettingValues = setting_values("ClassifierSettingValues", ClassifierSettings, without=CLASSIFIER_OWNED)
