@@ -24,6 +24,8 @@ class NetworkPolicy(Values):
     """Who may scrape metrics."""
     keda_from: KubernetesObjects = Field(default_factory=lambda: _namespace("keda"))
     """Where KEDA runs; it asks the trial broker what waits."""
+    kafka_from: KubernetesObjects = Field(default_factory=list)
+    """Who may use the trial broker beside this release: another release with topics of its own on it, for example."""
     kafka_to: KubernetesObjects = Field(default_factory=list)
     """Where `kafka.bootstrapServers` are; empty: anywhere, on their ports."""
     dns_to: KubernetesObjects = Field(
