@@ -12,7 +12,10 @@ def test_the_number_of_replicas_is_not_said_unless_you_say_it(part: str) -> None
     """What `kubectl scale` set must survive every upgrade."""
     assert "replicas" not in CHART.render(TRIAL).one("Deployment", f"convnet-{part}")["spec"]
     for replicas in (0, 3):
-        assert CHART.render(over(TRIAL, **{f"{part}__replicas": replicas})).one("Deployment", f"convnet-{part}")["spec"]["replicas"] == replicas
+        assert (
+            CHART.render(over(TRIAL, **{f"{part}__replicas": replicas})).one("Deployment", f"convnet-{part}")["spec"]["replicas"]
+            == replicas
+        )
     scaled = CHART.render(over(TRIAL, **{f"{part}__autoscaling": {"mode": "hpa"}}))
     assert "replicas" not in scaled.one("Deployment", f"convnet-{part}")["spec"]
 
@@ -68,7 +71,9 @@ def test_pods_are_apart_as_much_as_you_say(how: str) -> None:
     kinds = {"soft": "preferredDuringSchedulingIgnoredDuringExecution", "hard": "requiredDuringSchedulingIgnoredDuringExecution"}
     unsatisfiable = {"soft": "ScheduleAnyway", "hard": "DoNotSchedule"}
     assert [list(spec["affinity"]["podAntiAffinity"])] == [[kinds[how]]] if how in kinds else "affinity" not in spec
-    assert [each["whenUnsatisfiable"] for each in spec.get("topologySpreadConstraints", [])] == ([unsatisfiable[how]] if how in kinds else [])
+    assert [each["whenUnsatisfiable"] for each in spec.get("topologySpreadConstraints", [])] == (
+        [unsatisfiable[how]] if how in kinds else []
+    )
 
 
 def test_what_kubernetes_defines_is_passed_through() -> None:

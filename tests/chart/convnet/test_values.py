@@ -34,7 +34,9 @@ REFUSED: list[tuple[Values, str]] = [
 
 @pytest.mark.parametrize(("values", "where"), REFUSED, ids=[where for _, where in REFUSED])
 def test_values_that_are_not_known_or_cannot_be_are_refused_by_name(values: Values, where: str) -> None:
-    refusal = CHART.refusal(over(TRIAL, **{key: value for key, value in values.items() if key != "kafka"}) if "kafka" not in values else values)
+    refusal = CHART.refusal(
+        over(TRIAL, **{key: value for key, value in values.items() if key != "kafka"}) if "kafka" not in values else values
+    )
     assert where in refusal
 
 
