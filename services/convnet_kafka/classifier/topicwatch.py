@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from convnet_kafka.errors import ConvnetKafkaError
-from convnet_kafka.kafka.connection import common_options
+from convnet_kafka.kafka.connection import admin_options
 from convnet_kafka.kafka.topics import create_missing, differences
 from convnet_kafka.messages import Lane
 from convnet_kafka.settings import KafkaSettings, TopicSettings
@@ -53,7 +53,7 @@ class ClassifierTopics:
 
     def start(self) -> None:
         """Start looking. Does not wait for Kafka."""
-        self._admin = AdminClient(common_options(self._kafka, f"{self._kafka.topic_prefix}-classifier-topics"))
+        self._admin = AdminClient(admin_options(self._kafka, f"{self._kafka.topic_prefix}-classifier-topics"))
         self._thread = threading.Thread(target=self._run, name="topics", daemon=True)
         self._thread.start()
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from convnet_kafka.deadletters import DeadLetter, Selection, replay_headers
 from convnet_kafka.errors import KafkaUnavailable, WireError
-from convnet_kafka.kafka.connection import Options, common_options, producer_options, reader_options
+from convnet_kafka.kafka.connection import Options, admin_options, producer_options, reader_options
 from convnet_kafka.kafka.scan import bounds, scan
 from convnet_kafka.messages import Lane, ReplyHeaders, now_ms
 from convnet_kafka.settings import KafkaSettings
@@ -121,7 +121,7 @@ class Letterbox:
         """
         options = self._reader()
         removed = copied = 0
-        admin = AdminClient(common_options(self._kafka, f"{self._kafka.topic_prefix}-dlq"))
+        admin = AdminClient(admin_options(self._kafka, f"{self._kafka.topic_prefix}-dlq"))
         for partition, (low, end) in bounds(options, self._topic).items():
             marked = self._marked(options, partition, (low, end), selection)
             if not marked:

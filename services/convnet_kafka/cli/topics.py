@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from convnet_kafka import settings
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.kafka.connection import common_options
+from convnet_kafka.kafka.connection import admin_options
 from convnet_kafka.kafka.topics import TopicSpec, create_missing, differences, grow, slow_groups
 from convnet_kafka.messages import Lane
 from convnet_kafka.settings import KafkaSettings, TopicSettings
@@ -104,4 +104,4 @@ def grow_command(images_partitions: int | None, labels_partitions: int | None, *
 def _opened(options: dict[str, Any]) -> tuple[AdminClient, list[TopicSpec], Topology]:
     kafka = settings.load(KafkaSettings, bootstrap_servers=options.pop("bootstrap_servers"), topic_prefix=options.pop("topic_prefix"))
     topics, topology = settings.load(TopicSettings, **options), Topology(kafka.topic_prefix)
-    return AdminClient(common_options(kafka, f"{kafka.topic_prefix}-topics")), topology.specs(kafka, topics), topology
+    return AdminClient(admin_options(kafka, f"{kafka.topic_prefix}-topics")), topology.specs(kafka, topics), topology

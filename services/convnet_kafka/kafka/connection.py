@@ -1,7 +1,7 @@
-"""librdkafka options from our settings: who we are, how much memory, and which waits.
+"""librdkafka options from our settings: who we are, how much memory, and which waits. Every client of ours is made from these.
 
 Options are built per kind of client and per group protocol, never merged afterwards: KIP-848 refuses options that the classic
-protocol needs. Opens no connection.
+protocol needs. What an operator adds (`KAFKA_CLIENT_OPTIONS`) wins in every kind, where it applies. Opens no connection.
 """
 
 from __future__ import annotations
@@ -20,16 +20,39 @@ RECONNECT_BACKOFF_MAX_MS = 1000
 # A grown topic is found within half a minute instead of five.
 METADATA_REFRESH_MS = 30_000
 KIB = 1024
+# What only a member of a group has a use for. A reader without a group would take it all the same, and not start with some of it: a
+# `max.poll.interval.ms` below librdkafka's own session time-out of 45 s, which a reader has no reason to change.
+MEMBERS_ONLY = frozenset(
+    {
+        "group.instance.id",
+        "group.protocol",
+        "group.remote.assignor",
+        "heartbeat.interval.ms",
+        "max.poll.interval.ms",
+        "partition.assignment.strategy",
+        "session.timeout.ms",
+    }
+)
 
 logger = logging.getLogger("librdkafka")
 
 
-def common_options(settings: KafkaSettings, client_id: str) -> Options:
-    """What every client needs: addresses, identity, security, reconnects.
+def admin_options(settings: KafkaSettings, client_id: str) -> Options:
+    """Options of a client that only asks and administers.
 
     Raises:
         SettingsError: SASL asked for but not complete, or a password file that cannot be read.
     """
+    return _common_options(settings, client_id) | _given(settings)
+
+
+def _given(settings: KafkaSettings) -> Options:
+    """What the operator adds, as far as a client that is no member of a group has a use for it."""
+    return {name: value for name, value in settings.client_options.items() if name not in MEMBERS_ONLY}
+
+
+def _common_options(settings: KafkaSettings, client_id: str) -> Options:
+    """What every client needs: addresses, identity, security, reconnects."""
     options: Options = {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": client_id,
@@ -92,7 +115,7 @@ def producer_options(
     """
     queue_kib = _budget_kib(settings, share, max_record_bytes)
     return (
-        common_options(settings, client_id)
+        _common_options(settings, client_id)
         | {
             "enable.idempotence": True,
             "acks": "all",
@@ -108,7 +131,7 @@ def producer_options(
             # Encoded images do not get smaller.
             "compression.type": "none",
         }
-        | settings.client_options
+        | _given(settings)
     )
 
 
@@ -116,7 +139,7 @@ def reader_options(settings: KafkaSettings, client_id: str, *, share: float, max
     """Options of a consumer without a group, which is told its partitions and offsets."""
     queue_kib = _budget_kib(settings, share, max_record_bytes)
     return (
-        common_options(settings, client_id)
+        _common_options(settings, client_id)
         | {
             # Never joined and never committed to; librdkafka wants a name.
             "group.id": f"{settings.topic_prefix}.readers",
@@ -134,7 +157,7 @@ def reader_options(settings: KafkaSettings, client_id: str, *, share: float, max
             # Default 1000: after a full queue the next fetch would wait a second.
             "fetch.queue.backoff.ms": 5,
         }
-        | settings.client_options
+        | _given(settings)
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -72,14 +73,14 @@ class TableFollower:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            consumer = Consumer(self._options)
             try:
-                self._read(consumer)
+                with closing(Consumer(self._options)) as consumer:
+                    self._read(consumer)
             except KafkaException as error:
+                # librdkafka's word on options that it refuses, too: whoever waits for the topic must hear it.
+                self._problem = f"topic {self._topic} cannot be read: {error.args[0].str()}"
                 logger.warning("kafka reader begins again", topic=self._topic, error=error.args[0].str())
                 self._stop.wait(AGAIN_S)
-            finally:
-                consumer.close()
 
     def _read(self, consumer: Consumer) -> None:
         end = self._end(consumer)

@@ -45,7 +45,7 @@ class TopicWatch:
     """Identity, end offsets and reachability of one topic.
 
     Args:
-        options: from `connection.common_options`.
+        options: from `connection.admin_options`.
         topic: the topic to watch.
         on_made_anew: called from the watch's thread when the topic has another UUID than before: its records are gone.
 

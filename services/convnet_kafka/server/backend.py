@@ -15,7 +15,7 @@ from contextlib import suppress
 import structlog
 
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.kafka.connection import common_options, producer_options, reader_options
+from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options
 from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.kafka.reader import PartitionReader
@@ -76,7 +76,7 @@ class Backend:
             )
             for lane, linger_ms, share in ((Lane.BULK, BULK_LINGER_MS, BULK_SHARE), (Lane.FAST, 0, FAST_SHARE))
         }
-        self._watch = TopicWatch(common_options(config.kafka, f"{client}-watch"), self.topology.labels, self._on_made_anew)
+        self._watch = TopicWatch(admin_options(config.kafka, f"{client}-watch"), self.topology.labels, self._on_made_anew)
         options = reader_options(config.kafka, f"{client}-labels", share=READER_SHARE, max_record_bytes=MAX_LABEL_BYTES)
         self.readers = LabelReaders(
             lambda partition: PartitionReader(options, self.topology.labels, partition),

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from convnet_kafka.errors import ConvnetKafkaError
-from convnet_kafka.kafka.connection import common_options
+from convnet_kafka.kafka.connection import admin_options
 from convnet_kafka.kafka.topics import create_missing, differences, missing
 from convnet_kafka.messages import Lane
 from convnet_kafka.server.config import ServerConfig
@@ -25,7 +25,7 @@ THERE_S = 2.0
 
 async def prepare_topics(config: ServerConfig) -> None:
     """Return when all topics are there. Differences in their settings are logged, and no reason to wait."""
-    options = common_options(config.kafka, f"{config.kafka.topic_prefix}-server-topics")
+    options = admin_options(config.kafka, f"{config.kafka.topic_prefix}-server-topics")
     admin = await asyncio.to_thread(AdminClient, options)
     told = ""
     while True:
