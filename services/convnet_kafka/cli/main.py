@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "data": ("data", "Check class folders before training; see or clear the cache of decoded pictures."),
         "demo": ("demo", "Train on real digits, start everything, classify, and print accuracy and speed."),
         "dlq": ("dlq", "List, show, save, replay and purge dead letters."),
+        "doctor": ("doctor", "Look at what usually is wrong, and say what to do."),
         "down": ("down", "End what `up` or `broker` runs for this user."),
         "evaluate": ("evaluate", "Measure a model version on any labelled folder, and write its report."),
         "keys": ("keys", "Make, list, rotate and revoke the API keys of a server."),

@@ -35,7 +35,8 @@ def command(classifiers: int, server_processes: int, models: Path, data: Path | 
     from rich.console import Console  # noqa: PLC0415 - `--help` stays quick
 
     from convnet_kafka.local.process import port_is_free  # noqa: PLC0415
-    from convnet_kafka.local.stack import Stack, StackOptions, default_data_dir  # noqa: PLC0415
+    from convnet_kafka.local.stack import Stack, StackOptions  # noqa: PLC0415
+    from convnet_kafka.local.stackfile import default_data_dir  # noqa: PLC0415
 
     console = Console(highlight=False)
     options = StackOptions(

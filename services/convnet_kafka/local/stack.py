@@ -21,18 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import platformdirs
 from rich.console import Console
 
 from convnet_kafka.errors import ConvnetKafkaError, LocalStackError
-from convnet_kafka.local import children
+from convnet_kafka.local import children, stackfile
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.childlogs import ChildLogs
 from convnet_kafka.local.children import Child
 from convnet_kafka.local.liveness import Liveness
 from convnet_kafka.local.process import HOST, free_ports, port_is_free
 from convnet_kafka.local.signingkey import ensure_signing_key
-from convnet_kafka.settings import ClassifierSettings, ServerSettings, load
+from convnet_kafka.local.stackfile import StackNote
+from convnet_kafka.settings import ClassifierSettings, KafkaSettings, ServerSettings, load
 
 BROKER = "broker"
 SERVER = "server"
@@ -45,11 +45,6 @@ _LOOK_S = 0.1
 _MOST_DEATHS_AT_START = 3
 _PROBE_S = 2.0
 _HTTP_OK = 200
-
-
-def default_data_dir() -> Path:
-    """The per-user folder of the local stack; the broker's own lies inside, as `local/broker.py` has it."""
-    return platformdirs.user_data_path("convnet-kafka")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +177,7 @@ class Stack:
     def stop(self) -> None:
         """End all: classifiers and server, then Kafka. Returns when none is left; interrupted, it kills what is."""
         self._leaving.set()
+        stackfile.take_away(self.options.data)
         self._liveness.stop()
         if self._looking.is_alive():
             self._looking.join()
@@ -223,7 +219,13 @@ class Stack:
         self._looking.start()
         if options.restart:
             self._liveness.start()
+        stackfile.write(options.data, self._note(key))
         self.wait_ready()
+
+    def _note(self, key: Path) -> StackNote:
+        prefix = self.options.environment.get("KAFKA_TOPIC_PREFIX") or load(KafkaSettings).topic_prefix
+        endpoints = {child.name: child.health_url for child in self._children}
+        return StackNote(os.getpid(), self.bootstrap_servers, prefix, endpoints, str(self.options.models.absolute()), str(key.absolute()))
 
     def _server_environment(self, port: int, key: Path) -> dict[str, str]:
         return {

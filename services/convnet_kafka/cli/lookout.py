@@ -1,0 +1,62 @@
+"""What `top` and `doctor` share: where the replicas and the local stack are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from convnet_kafka.diagnosis.endpoints import Addresses, Endpoint, checked
+from convnet_kafka.local import stackfile
+from convnet_kafka.local.stackfile import StackNote
+
+ENDPOINTS_VARIABLE = "CONVNET_TOP_ENDPOINTS"
+
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options of both commands."""
+    for option in (
+        click.option(
+            "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of a stack on this machine.  [default: per user]"
+        ),
+        click.option(
+            "--endpoint",
+            "endpoints",
+            multiple=True,
+            metavar="URL",
+            help="Address of a server or classifier (its health port), repeatable; dns+http://NAME:PORT is every address of a headless "
+            f"Service.  [{ENDPOINTS_VARIABLE}, comma separated; a stack on this machine is found by itself]",
+        ),
+        click.option("--topic-prefix", help="Prefix of all topics and groups of one release.  [KAFKA_TOPIC_PREFIX]"),
+        click.option("--bootstrap-servers", help="Addresses of brokers, host:port, comma separated.  [KAFKA_BOOTSTRAP_SERVERS]"),
+    ):
+        function = option(function)
+    return function
+
+
+def local_stack(data: Path | None, bootstrap_servers: str | None) -> tuple[Path, StackNote | None]:
+    """The folder of a stack on this machine, and what runs there; none where another Kafka is meant.
+
+    Args:
+        data: the folder as it was given.
+        bootstrap_servers: Kafka as it was given.
+    """
+    folder = data or stackfile.default_data_dir()
+    elsewhere = bootstrap_servers or (os.environ.get("KAFKA_BOOTSTRAP_SERVERS") if data is None else None)
+    note = stackfile.running(folder)
+    if note is not None and elsewhere and elsewhere != note.bootstrap_servers:
+        note = None
+    return folder, note
+
+
+def addresses(given: Sequence[str], note: StackNote | None) -> Addresses:
+    """Where the replicas are: as given, else from the environment, else the local stack's.
+
+    Raises:
+        SettingsError: one is no address.
+    """
+    texts = list(given) or [text for text in os.environ.get(ENDPOINTS_VARIABLE, "").split(",") if text.strip()]
+    fixed = [Endpoint(url, name) for name, url in note.endpoints.items()] if note is not None and not texts else []
+    return Addresses(checked(texts), fixed)
