@@ -135,6 +135,7 @@ def _show(findings: Iterable[Finding]) -> Counter[str]:
         if finding.do:
             console.print(Padding(Text(f"-> {_plain(finding.do)}", "cyan"), (0, 0, 0, 20)))
         before = finding.check
+    console.print()
     console.print(Text(_summary(counts), "bold red" if counts["fail"] else "bold yellow" if counts["warn"] else "bold green"))
     return counts
 

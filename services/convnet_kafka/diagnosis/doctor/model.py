@@ -98,9 +98,8 @@ def told(place: Installation) -> Findings:
             "is this the volume that the classifiers read? One that runs tells a change within seconds",
         )
         return
-    yield well(
-        f"servers know of {len(state.models)} versions, stable is {known.stable}; {len(state.cancelled)} cancelled jobs are remembered"
-    )
+    versions = ", ".join(map(str, sorted(state.models))) or "none"
+    yield well(f"servers know of model versions {versions}; stable is {known.stable}. Cancelled jobs remembered: {len(state.cancelled)}")
 
 
 def _ours(place: Installation) -> AliasesRecord | None:

@@ -31,7 +31,7 @@ def names(place: Installation) -> Findings:
                 "is KAFKA_BOOTSTRAP_SERVERS right? In a cluster a Service of another namespace needs it: NAME.NAMESPACE.svc",
             )
         else:
-            yield well(f"{host} is {', '.join(addresses)}")
+            yield well(f"{host} is {', '.join(addresses)}" if addresses != [host] else f"{host} is an address, which needs no name")
     if not place.bootstrap:
         yield fail("KAFKA_BOOTSTRAP_SERVERS is empty", "set it to host:port of one or more brokers")
 
