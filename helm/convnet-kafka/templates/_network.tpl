@@ -1,5 +1,15 @@
 {{/* Rules that several network policies have. */}}
 
+{{/* Pods of some parts of the release, as a list of peers. Takes (list $ "server" "classifier"). */}}
+{{- define "convnet-kafka.peers" -}}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/name: convnet-kafka
+      app.kubernetes.io/instance: {{ include "convnet-kafka.fullname" (first .) }}
+    matchExpressions:
+      - {key: app.kubernetes.io/component, operator: In, values: {{ rest . | toJson }}}
+{{- end -}}
+
 {{- define "convnet-kafka.egress.dns" -}}
 - ports:
     - {protocol: UDP, port: 53}
@@ -13,9 +23,7 @@
 - ports:
     - {protocol: TCP, port: kafka}
   to:
-    - podSelector:
-        matchLabels:
-          {{- include "convnet-kafka.selector" (list . "kafka") | nindent 10 }}
+    {{- include "convnet-kafka.peers" (list . "kafka") | nindent 4 }}
 {{- else if .Values.kafka.strimzi.cluster -}}
 - ports:
     - {protocol: TCP, port: {{ .Values.kafka.strimzi.port }}}
