@@ -19,6 +19,9 @@ Headers = list[tuple[str, bytes]]
 RECONNECT_BACKOFF_MAX_MS = 1000
 # A grown topic is found within half a minute instead of five.
 METADATA_REFRESH_MS = 30_000
+# A broker that is gone with its pod or its node answers nothing at all. librdkafka would wait 30 s for such a connection (TLS and SASL
+# included) before it tries again; a start beside a broker that starts took that long on Kubernetes.
+CONNECTION_SETUP_MS = 5000
 KIB = 1024
 # What only a member of a group has a use for. A reader without a group would take it all the same, and not start with some of it: a
 # `max.poll.interval.ms` below librdkafka's own session time-out of 45 s, which a reader has no reason to change.
@@ -60,6 +63,7 @@ def _common_options(settings: KafkaSettings, client_id: str) -> Options:
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": RECONNECT_BACKOFF_MAX_MS,
         "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+        "socket.connection.setup.timeout.ms": CONNECTION_SETUP_MS,
         "socket.keepalive.enable": True,
         "log.connection.close": False,
         "logger": logger,

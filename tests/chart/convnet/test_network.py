@@ -41,7 +41,9 @@ def _is(peer: Object, pod: dict[str, Any]) -> bool:
         return pod["namespace"] is None
     namespace = peer.get("namespaceSelector")
     there = (
-        _selects(namespace, {"kubernetes.io/metadata.name": pod["namespace"] or ""}) if namespace is not None else pod["namespace"] == "vision"
+        _selects(namespace, {"kubernetes.io/metadata.name": pod["namespace"] or ""})
+        if namespace is not None
+        else pod["namespace"] == "vision"
     )
     return there and _selects(peer.get("podSelector", {}), pod["labels"])
 
@@ -52,7 +54,9 @@ def allowed(rendered: Rendered, source: dict[str, Any], target: dict[str, Any], 
         policies = [
             each["spec"]
             for each in rendered.all("NetworkPolicy")
-            if side["namespace"] == "vision" and kind in each["spec"]["policyTypes"] and _selects(each["spec"]["podSelector"], side["labels"])
+            if side["namespace"] == "vision"
+            and kind in each["spec"]["policyTypes"]
+            and _selects(each["spec"]["podSelector"], side["labels"])
         ]
         rules = [rule for policy in policies for rule in policy.get(kind.lower(), [])]
         if policies and not any(

@@ -39,7 +39,10 @@ def test_an_hpa_goes_by_cpu_and_by_what_you_add(part: str) -> None:
 
 
 def test_replicas_come_fast_and_go_slowly() -> None:
-    for kind, path in (("HorizontalPodAutoscaler", ["behavior"]), ("ScaledObject", ["advanced", "horizontalPodAutoscalerConfig", "behavior"])):
+    for kind, path in (
+        ("HorizontalPodAutoscaler", ["behavior"]),
+        ("ScaledObject", ["advanced", "horizontalPodAutoscalerConfig", "behavior"]),
+    ):
         behavior = CHART.render(scaled(TRIAL, mode="hpa" if kind.startswith("H") else "keda")).one(kind)["spec"]
         for key in path:
             behavior = behavior[key]
@@ -65,7 +68,9 @@ def test_keda_looks_at_both_lanes_of_the_running_code() -> None:
 
 def test_keda_scales_to_zero_and_falls_back_as_you_say() -> None:
     spec = CHART.render(
-        scaled(TRIAL, minReplicas=0, maxReplicas=9, keda={"activationLag": 7, "cooldownS": 33, "pollingIntervalS": 3, "fallbackReplicas": 2})
+        scaled(
+            TRIAL, minReplicas=0, maxReplicas=9, keda={"activationLag": 7, "cooldownS": 33, "pollingIntervalS": 3, "fallbackReplicas": 2}
+        )
     ).one("ScaledObject")["spec"]
     assert {key: spec[key] for key in ("minReplicaCount", "maxReplicaCount", "cooldownPeriod", "pollingInterval", "fallback")} == {
         "minReplicaCount": 0, "maxReplicaCount": 9, "cooldownPeriod": 33, "pollingInterval": 3,
@@ -112,4 +117,6 @@ def test_keda_logs_on_to_any_kafka_with_a_users_secret_or_with_an_authentication
 )
 def test_a_drain_takes_as_many_as_the_budget_says(budget: dict[str, Any], spec: dict[str, Any] | None) -> None:
     found = CHART.render(over(TRIAL, server__disruptionBudget=budget)).all("PodDisruptionBudget", component="server")
-    assert [{key: value for key, value in each["spec"].items() if key.startswith(("min", "max"))} for each in found] == ([spec] if spec else [])
+    assert [{key: value for key, value in each["spec"].items() if key.startswith(("min", "max"))} for each in found] == (
+        [spec] if spec else []
+    )
