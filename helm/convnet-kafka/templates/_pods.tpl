@@ -10,11 +10,9 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  {{- with $root.Values.podSecurity.runAsUser }}
-  runAsUser: {{ int64 . }}
-  runAsGroup: {{ int64 . }}
-  fsGroup: {{ int64 . }}
-  {{- end }}
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
   # A volume of a million pictures is not looked through at every start.
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
@@ -75,7 +73,7 @@ Takes (list $ "server" .Values.server).
 {{- if $values.affinity -}}
 {{- toYaml $values.affinity -}}
 {{- else -}}
-{{- $together := and (has $component (list "classifier" "trainer" "tools")) (include "convnet-kafka.model.singleNode" $root) -}}
+{{- $together := and (has $component (list "classifier" "trainer")) (include "convnet-kafka.model.singleNode" $root) -}}
 {{- if $together -}}
 podAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
@@ -85,7 +83,7 @@ podAffinity:
           app.kubernetes.io/name: convnet-kafka
           app.kubernetes.io/instance: {{ include "convnet-kafka.fullname" $root }}
         matchExpressions:
-          - {key: app.kubernetes.io/component, operator: In, values: [classifier, trainer, tools]}
+          - {key: app.kubernetes.io/component, operator: In, values: [classifier, trainer]}
 {{- else if eq ($values.antiAffinity | default "none") "hard" -}}
 podAntiAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:

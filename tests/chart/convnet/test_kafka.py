@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convnet_kafka.kafka.connection import common_options
+from convnet_kafka.kafka.connection import admin_options
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology
 from support.convnet_chart import CHART, EXTERNAL, STRIMZI, TRIAL, Values, container, env, over, pod
@@ -117,7 +117,7 @@ def test_the_services_take_what_the_chart_tells_them(part: str, monkeypatch: pyt
     assert kafka.max_image_bytes == 200_000_000
     wanted = {"create": False, "images_partitions": 12, "replication_factor": 3, "min_insync_replicas": 2, "images_retention_hours": 36.5}
     assert topics.model_dump(include=set(wanted)) == wanted
-    assert common_options(kafka, "test")["sasl.username"] == f"convnet-{part}"
+    assert admin_options(kafka, "test")["sasl.username"] == f"convnet-{part}"
 
 
 def test_topics_are_those_of_the_running_code() -> None:
