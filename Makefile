@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 CHARTS := $(VENV)/.installed-charts
-SOURCES := model services helm tests benchmarks
+SOURCES := model services helm/sources tests benchmarks
 
 # The chart asks for images of its own version unless it is told another tag. REVISION is what a label says they were built from.
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -97,8 +97,9 @@ format: $(DEV) ## put every file into the project's format
 	@$(BIN)/ruff check --select I --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-generate: $(DEV) ## write the charts' generated files again: values, schema, README, dashboards, rules
+generate: $(DEV) $(CHARTS) ## write the charts' generated files again: values, schema, README, dashboards, rules, and what they render (k8s/)
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.generate
+	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.rendered
 
 requirements: $(VENV)/bin/uv ## pin and hash all requirements again (UPGRADE=1 takes the newest versions)
 	@requirements/compile.sh $(VENV)

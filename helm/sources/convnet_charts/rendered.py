@@ -1,0 +1,130 @@
+"""What the charts render for typical values, as files in k8s/: to read, to compare after a change, and to apply without Helm.
+
+Part of `make generate`, apart from the other generated files because it needs the program helm. Asks no cluster. A test compares.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+ROOT = Path(__file__).parents[3]
+NAMESPACE = "vision"
+# Each Helm takes another one for the cluster's when it does not ask.
+KUBERNETES = "1.34.0"
+# What Helm would make at random, so that every rendering is the same; k8s/README.md says how they are made.
+SECRETS = ("server.apiKeys.existingSecret=convnet-api-keys", "server.jobSigning.existingSecret=convnet-job-signing")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One call of `helm template`.
+
+    Attributes:
+        chart: folder in helm/.
+        release: name of the release.
+        values: file in k8s/values, or none.
+        settings: `--set` of each.
+        templates: only these templates.
+        title: a sentence for the head of the file.
+    """
+
+    chart: str
+    release: str
+    title: str
+    values: str | None = None
+    settings: Sequence[str] = field(default=())
+    templates: Sequence[str] = field(default=())
+
+    def arguments(self) -> list[str]:
+        """After `helm`."""
+        found = ["template", self.release, f"helm/{self.chart}", "--namespace", NAMESPACE, "--kube-version", KUBERNETES]
+        if self.values is not None:
+            found += ["--values", f"k8s/values/{self.values}.yaml"]
+        for setting in (*self.settings, "crdChecks=false"):
+            found += ["--set", setting]
+        for template in self.templates:
+            found += ["--show-only", f"templates/{template}"]
+        return found
+
+
+def _way_in(controller: str, class_name: str) -> Rendering:
+    settings = [
+        "kafka.strimzi.cluster=kafka",
+        "networkPolicy.enabled=false",
+        "ingress.enabled=true",
+        f"ingress.controller={controller}",
+        f"ingress.className={class_name}",
+        "ingress.host=vision.example.org",
+        "ingress.tlsSecret=vision-tls",
+    ]
+    return Rendering("convnet-kafka", "convnet", f"An Ingress for {controller}.", settings=settings, templates=["ingress/ingress.yaml"])
+
+
+FILES: Mapping[str, Rendering] = MappingProxyType(
+    {
+        "k8s/rendered/kafka.yaml": Rendering("kafka", "kafka", "A Kafka cluster in three zones, for Strimzi's operator.", "kafka"),
+        "k8s/rendered/trial.yaml": Rendering("convnet-kafka", "convnet", "All in one, with a broker for trials.", "trial", SECRETS),
+        "k8s/rendered/production.yaml": Rendering(
+            "convnet-kafka",
+            "convnet",
+            "On a Kafka of Strimzi's, scaled by what waits, behind a Gateway. Dashboards and rules are left out.",
+            "production",
+            # They are files of the chart already, large ones.
+            ("monitoring.dashboards.enabled=false", "monitoring.prometheusRule.enabled=false"),
+        ),
+        "k8s/rendered/external.yaml": Rendering(
+            "convnet-kafka", "convnet", "On a Kafka that is run elsewhere, behind an Ingress.", "external"
+        ),
+        "k8s/ingress/traefik.yaml": _way_in("traefik", "traefik"),
+        "k8s/ingress/f5-nginx.yaml": _way_in("f5-nginx", "nginx"),
+        "k8s/ingress/httproute.yaml": Rendering(
+            "convnet-kafka", "convnet", "A route of the Gateway in gateway.yaml.", "production", templates=("ingress/httproute.yaml",)
+        ),
+        "k8s/dev-kafka/kafka.yaml": Rendering(
+            "convnet-kafka",
+            "dev",
+            "One Kafka broker at dev-kafka.vision.svc:9092, without copies, encryption or passwords: for development.",
+            settings=("kafka.embedded.enabled=true", "kafka.embedded.serviceAccount.create=false"),
+            templates=("kafka/embedded.yaml",),
+        ),
+    }
+)
+
+
+def render(rendering: Rendering) -> str:
+    """The text of one file.
+
+    Raises:
+        RuntimeError: helm is missing or refused.
+    """
+    program = shutil.which("helm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if program is None:
+        raise RuntimeError("helm is not on this machine: make .venv/.installed-charts, or https://helm.sh/docs/intro/install")
+    command = [program, *rendering.arguments()]
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - helm
+    if done.returncode != 0:
+        raise RuntimeError(f"helm refused: {done.stderr}")
+    said = " ".join(["helm", *rendering.arguments()])
+    return f"# {rendering.title}\n# Generated by `make generate`:\n#   {said}\n{done.stdout}"
+
+
+def main() -> int:
+    """Write what differs."""
+    for path, rendering in FILES.items():
+        text = render(rendering)
+        if not (ROOT / path).is_file() or (ROOT / path).read_text("utf-8") != text:
+            (ROOT / path).write_text(text, "utf-8")
+            sys.stdout.write(f"written: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
