@@ -18,7 +18,7 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long lint format generate requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long lint format generate rules requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -100,6 +100,9 @@ format: $(DEV) ## put every file into the project's format
 generate: $(DEV) $(CHARTS) ## write the charts' generated files again: values, schema, README, dashboards, rules, and what they render (k8s/)
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.generate
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.rendered
+
+rules: $(DEV) ## write recording rules and alerts for a Prometheus on this machine into the folder RULES
+	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.rules.files "$(RULES)"
 
 requirements: $(VENV)/bin/uv ## pin and hash all requirements again (UPGRADE=1 takes the newest versions)
 	@requirements/compile.sh $(VENV)

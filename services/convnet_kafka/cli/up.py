@@ -26,7 +26,8 @@ _HTTP_PORT = 8080
 @click.option("--models", default=Path("models"), show_default=True, type=click.Path(path_type=Path), help="Folder of trained models.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of Kafka's records.  [default: per user]")
 @click.option("--port", default=_HTTP_PORT, show_default=True, type=click.IntRange(1, 65_535), help="Of the server, on 127.0.0.1.")
-def command(classifiers: int, server_processes: int, models: Path, data: Path | None, port: int) -> None:
+@click.option("--monitoring", is_flag=True, help="Give Kafka's metrics too, and write files with which a Prometheus scrapes it all.")
+def command(classifiers: int, server_processes: int, models: Path, data: Path | None, port: int, *, monitoring: bool) -> None:
     """Run Kafka, the server and classifiers on this machine until Ctrl-C.
 
     Whatever dies is started again. Records stay in the data folder, so labels can be read after a restart. With KAFKA_BOOTSTRAP_SERVERS
@@ -48,6 +49,7 @@ def command(classifiers: int, server_processes: int, models: Path, data: Path | 
         broker_port=_KAFKA_PORT if port_is_free(_KAFKA_PORT) else None,
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"),
         console=console,
+        monitoring=monitoring,
     )
     # `kill`, and a terminal that is closed, mean the same as Ctrl-C; a second one of them ends at once.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -72,6 +74,10 @@ def _tell(stack: Stack, console: Console, seconds: float) -> None:
         f"  Kafka      {stack.bootstrap_servers} ({kafka})",
         f"  data       {options.data}",
     ]
+    if stack.scrape_config is not None:
+        lines.append(
+            f"  metrics    prometheus --config.file={stack.scrape_config} --storage.tsdb.path={stack.scrape_config.parent / 'tsdb'}"
+        )
     if not stack.has_model():
         lines.append(
             f"[yellow]There is no model in {options.models} yet, and classifiers wait for one: "

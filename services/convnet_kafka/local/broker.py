@@ -31,6 +31,7 @@ from convnet_kafka.local.brokersettings import BrokerSettings
 from convnet_kafka.local.folder import FolderLock, Owner
 from convnet_kafka.local.jars import ensure_jars
 from convnet_kafka.local.java import Java, find_java, java_at
+from convnet_kafka.local.kafkajars import KAFKA_JARS, Jar
 from convnet_kafka.local.process import HOST, free_ports, port_is_free, spawn_bound
 
 # A start takes 2 s on two idle cores; a machine busy with a test suite may need ten times that.
@@ -70,6 +71,7 @@ class LocalBroker:
         jvm_flags: further JVM flags, after ours.
         advertised: `host:port` by which other machines know the broker; it then also listens on all addresses at that port.
         log_to_stdout: Kafka's log goes to our stdout as well, as a container's should.
+        extra_jars: loaded beside Kafka's own, for what `overrides` name.
         console: where fetching the jars is shown; stderr by default.
     """
 
@@ -86,6 +88,7 @@ class LocalBroker:
         jvm_flags: Sequence[str] = (),
         advertised: str | None = None,
         log_to_stdout: bool = False,
+        extra_jars: Sequence[Jar] = (),
         console: Console | None = None,
     ) -> None:
         self._temporary = data_dir is None
@@ -102,6 +105,7 @@ class LocalBroker:
         self._jvm_flags = list(jvm_flags)
         self._advertised = advertised
         self._log_to_stdout = log_to_stdout
+        self._jars = (*KAFKA_JARS, *extra_jars)
         self._console = console
         self._lock: FolderLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -166,7 +170,7 @@ class LocalBroker:
             return
         self._forget_process()
         java = java_at(self._java) if self._java is not None else find_java()
-        jars = ensure_jars(cache_dir=self._cache_dir, console=self._console)
+        jars = ensure_jars(cache_dir=self._cache_dir, jars=self._jars, console=self._console)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
         try:

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +26,11 @@ from rich.console import Console
 from convnet_kafka.errors import ConvnetKafkaError, LocalStackError
 from convnet_kafka.local import children, stackfile
 from convnet_kafka.local.broker import LocalBroker
+from convnet_kafka.local.brokermetrics import REPORTER_JARS, reporter_settings
 from convnet_kafka.local.childlogs import ChildLogs
 from convnet_kafka.local.children import Child
 from convnet_kafka.local.liveness import Liveness
+from convnet_kafka.local.monitoring import Target, write_scrape_files
 from convnet_kafka.local.process import HOST, free_ports, port_is_free
 from convnet_kafka.local.signingkey import ensure_signing_key
 from convnet_kafka.local.stackfile import StackNote
@@ -63,6 +65,7 @@ class StackOptions:
         restart: start children again that die, and kill those that hang.
         environment: added to the children's.
         broker_jvm_flags: further flags for Kafka's JVM.
+        monitoring: give Kafka's metrics too, and write files for a Prometheus into `data/prometheus`.
     """
 
     models: Path
@@ -76,6 +79,7 @@ class StackOptions:
     restart: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     broker_jvm_flags: Sequence[str] = ()
+    monitoring: bool = False
 
 
 class Stack:
@@ -89,9 +93,9 @@ class Stack:
         self.options = options
         self.logs = ChildLogs(options.console, options.data / "logs")
         self.server_url = ""
+        self.scrape_config: Path | None = None
         self._broker: LocalBroker | None = None
-        if options.bootstrap_servers is None:
-            self._broker = LocalBroker(options.data / "broker", options.broker_port, jvm_flags=options.broker_jvm_flags)
+        self._broker_metrics: int | None = None
         self._children: list[Child] = []
         self._liveness = Liveness(self._children, self.logs)
         self._leaving = threading.Event()
@@ -200,7 +204,8 @@ class Stack:
                 "`convnet-kafka down` ends another stack of yours"
             )
         key = ensure_signing_key(options.data / "signing-key")
-        if self._broker is not None:
+        if options.bootstrap_servers is None:
+            self._broker = self._own_broker()
             self._broker.start()
         ports = free_ports(1 + options.classifiers)
         port = options.port or ports.pop()
@@ -214,6 +219,8 @@ class Stack:
                 "CONVNET_CLASSIFIER_PORT": str(own),
             }
             self._children.append(Child(f"classifier-{number}", ["classifier"], environment, f"http://{HOST}:{own}"))
+        if options.monitoring:
+            self.scrape_config = write_scrape_files(options.data / "prometheus", self._targets())
         for child in self._children:
             child.start(self.logs)
         self._looking.start()
@@ -227,6 +234,19 @@ class Stack:
         endpoints = {child.name: child.health_url for child in self._children}
         return StackNote(os.getpid(), self.bootstrap_servers, prefix, endpoints, str(self.options.models.absolute()), str(key.absolute()))
 
+    def _own_broker(self) -> LocalBroker:
+        options, overrides = self.options, {}
+        if options.monitoring:
+            (self._broker_metrics,) = free_ports(1)
+            overrides = reporter_settings(self._broker_metrics)
+        return LocalBroker(
+            options.data / "broker",
+            options.broker_port,
+            jvm_flags=options.broker_jvm_flags,
+            overrides=overrides,
+            extra_jars=REPORTER_JARS if options.monitoring else (),
+        )
+
     def _server_environment(self, port: int, key: Path) -> dict[str, str]:
         return {
             "CONVNET_SERVER_HOST": HOST,
@@ -237,6 +257,12 @@ class Stack:
             "CONVNET_SERVER_SHUTDOWN_DELAY_S": "0",
             "CONVNET_TOPICS_CREATE": "true",
         } | dict(self.options.environment)
+
+    def _targets(self) -> Iterator[Target]:
+        for child in self._children:
+            yield Target(child.name, child.arguments[0], child.health_url.removeprefix("http://"))
+        if self._broker_metrics is not None:
+            yield Target(BROKER, "kafka", f"{HOST}:{self._broker_metrics}")
 
     def _budget_s(self) -> float:
         server, classifier = load(ServerSettings), load(ClassifierSettings)
