@@ -57,7 +57,7 @@ def make_namespace() -> Iterator[MakeNamespace]:
     yield make
     if not os.environ.get("CONVNET_CLUSTER_KEEP"):
         for each in made:
-            each.kubectl("delete", "namespace", each.name, "--wait=false")
+            each.kubectl("delete", "namespace", each.name, "--wait=false", "--ignore-not-found")
         for each in made:
             each.kubectl("wait", "--for=delete", f"namespace/{each.name}", "--timeout=120s", timeout_s=130, check=False)
 
