@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 CHARTS := $(VENV)/.installed-charts
-SOURCES := model services helm/sources tests benchmarks
+SOURCES := model services helm tests benchmarks
 
 # The chart asks for images of its own version unless it is told another tag. REVISION is what a label says they were built from.
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

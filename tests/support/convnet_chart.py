@@ -28,6 +28,7 @@ EVERYTHING: Values = {
     "classifier": {"autoscaling": {"mode": "keda", "minReplicas": 0, "maxReplicas": 12}},
     "trainer": {"schedule": "0 3 * * 0", "data": {"source": "archive", "archive": {"url": "https://example.org/pictures.tar.gz"}}},
     "client": {"enabled": True, "pictures": {"source": "claim", "name": "pictures"}},
+    "tools": {"enabled": True},
     "gateway": {"enabled": True, "parentRefs": [{"name": "shared", "namespace": "gateways"}]},
     "ingress": {"enabled": True, "className": "traefik", "controller": "traefik", "host": "vision.example.org", "tlsSecret": "vision-tls"},
     "networkPolicy": {"ingressFrom": CONTROLLER},

@@ -47,6 +47,7 @@
 {{- if include "convnet-kafka.usesPassword" . -}}
 {{- $users := list "server" "classifier" -}}
 {{- if and (eq .Values.classifier.autoscaling.mode "keda") (not .Values.classifier.autoscaling.keda.authenticationRef) }}{{ $users = append $users "keda" }}{{ end -}}
+{{- if .Values.tools.enabled }}{{ $users = append $users "tools" }}{{ end -}}
 {{- range $user := $users -}}
 {{- if not (include "convnet-kafka.credentials" (list $ $user) | fromJson).secret -}}
 {{- include "convnet-kafka.refuse" (printf "kafka.users.%s.secret is empty: name the Secret with the name and password that this part logs on to Kafka with (with kafka.strimzi.cluster the chart makes users itself while kafka.users.create is true)." $user) -}}
@@ -115,7 +116,7 @@
 {{- end -}}
 
 {{- define "convnet-kafka.checks.model" -}}
-{{- $several := or .Values.trainer.enabled .Values.trainer.schedule (gt (include "convnet-kafka.classifier.most" . | int) 1) -}}
+{{- $several := or .Values.trainer.enabled .Values.trainer.schedule .Values.tools.enabled (gt (include "convnet-kafka.classifier.most" . | int) 1) -}}
 {{- if and (eq (include "convnet-kafka.model.accessMode" .) "ReadWriteOnce") (not (include "convnet-kafka.model.singleNode" .)) $several -}}
 {{- include "convnet-kafka.refuse" "model.persistence.accessMode is ReadWriteOnce, which only pods of one node can share, and several pods use the models: classifiers and the trainer. Use a StorageClass with ReadWriteMany, or set model.persistence.singleNode=true to keep them all on one node." -}}
 {{- end -}}

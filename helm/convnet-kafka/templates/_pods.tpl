@@ -10,9 +10,11 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  {{- with $root.Values.podSecurity.runAsUser }}
+  runAsUser: {{ int64 . }}
+  runAsGroup: {{ int64 . }}
+  fsGroup: {{ int64 . }}
+  {{- end }}
   # A volume of a million pictures is not looked through at every start.
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
@@ -73,7 +75,7 @@ Takes (list $ "server" .Values.server).
 {{- if $values.affinity -}}
 {{- toYaml $values.affinity -}}
 {{- else -}}
-{{- $together := and (has $component (list "classifier" "trainer")) (include "convnet-kafka.model.singleNode" $root) -}}
+{{- $together := and (has $component (list "classifier" "trainer" "tools")) (include "convnet-kafka.model.singleNode" $root) -}}
 {{- if $together -}}
 podAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
@@ -83,7 +85,7 @@ podAffinity:
           app.kubernetes.io/name: convnet-kafka
           app.kubernetes.io/instance: {{ include "convnet-kafka.fullname" $root }}
         matchExpressions:
-          - {key: app.kubernetes.io/component, operator: In, values: [classifier, trainer]}
+          - {key: app.kubernetes.io/component, operator: In, values: [classifier, trainer, tools]}
 {{- else if eq ($values.antiAffinity | default "none") "hard" -}}
 podAntiAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:

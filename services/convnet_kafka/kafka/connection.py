@@ -20,8 +20,8 @@ RECONNECT_BACKOFF_MAX_MS = 1000
 # A grown topic is found within half a minute instead of five.
 METADATA_REFRESH_MS = 30_000
 # A broker that is gone with its pod or its node answers nothing at all. librdkafka would wait 30 s for such a connection (TLS and SASL
-# included) before it tries again; a start beside a broker that starts took that long on Kubernetes.
-CONNECTION_SETUP_MS = 5000
+# included) before it tries again, Kafka's own clients 10 s. A start beside a broker that starts was seen to take those 30 s on Kubernetes.
+CONNECTION_SETUP_MS = 10_000
 KIB = 1024
 # What only a member of a group has a use for. A reader without a group would take it all the same, and not start with some of it: a
 # `max.poll.interval.ms` below librdkafka's own session time-out of 45 s, which a reader has no reason to change.

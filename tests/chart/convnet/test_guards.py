@@ -29,6 +29,7 @@ GUARDS: dict[str, tuple[Values, str, Values]] = {
         "kafka.users.classifier.secret is empty",
         {"kafka__users__create": True},
     ),
+    "user of the tools": (over(EXTERNAL, tools={"enabled": True}), "kafka.users.tools.secret", {"kafka__users__tools": {"secret": "s"}}),
     "user of KEDA's": (
         over(EXTERNAL, kafka__users__keda={"secret": ""}, classifier__autoscaling={"mode": "keda"}),
         "kafka.users.keda.secret is empty",

@@ -54,7 +54,7 @@ def test_the_volume_of_one_node_keeps_its_pods_together_and_one_of_many_nodes_sp
     together = pod(CHART.render(TRIAL).one("Deployment", "convnet-classifier"))
     (term,) = together["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["labelSelector"]["matchExpressions"] == [
-        {"key": "app.kubernetes.io/component", "operator": "In", "values": ["classifier", "trainer"]}
+        {"key": "app.kubernetes.io/component", "operator": "In", "values": ["classifier", "trainer", "tools"]}
     ]
     assert "topologySpreadConstraints" not in together
     trainer = pod(CHART.render(TRIAL).one("Job", component="trainer"))
@@ -63,6 +63,15 @@ def test_the_volume_of_one_node_keeps_its_pods_together_and_one_of_many_nodes_sp
     assert list(apart["affinity"]) == ["podAntiAffinity"]
     assert apart["topologySpreadConstraints"][0]["topologyKey"] == "topology.kubernetes.io/zone"
     assert "affinity" not in pod(CHART.render(STRIMZI).one("Job", component="trainer"))
+
+
+def test_who_processes_are_can_be_left_to_the_namespace() -> None:
+    for user, fields in ((20002, {"runAsUser": 20002, "runAsGroup": 20002, "fsGroup": 20002}), (None, {})):
+        for part in ("server", "classifier"):
+            security = pod(CHART.render(over(TRIAL, podSecurity={"runAsUser": user})).one("Deployment", f"convnet-{part}"))[
+                "securityContext"
+            ]
+            assert {key: value for key, value in security.items() if key in {"runAsUser", "runAsGroup", "fsGroup"}} == fields
 
 
 @pytest.mark.parametrize("how", ["soft", "hard", "none"])
@@ -112,3 +121,18 @@ def test_the_trial_brokers_data_outlive_its_pod_unless_you_want_nothing_kept() -
     gone = CHART.render(over(TRIAL, kafka__embedded={"enabled": True, "storage": {"enabled": False}})).one("StatefulSet")
     assert "volumeClaimTemplates" not in gone["spec"]
     assert {"name": "data", "emptyDir": {"sizeLimit": "5Gi"}} in pod(gone)["volumes"]
+
+
+def test_the_pod_with_tools_has_all_that_commands_need() -> None:
+    rendered = CHART.render(over(STRIMZI, tools={"enabled": True}))
+    tools = rendered.one("Deployment", "convnet-tools")
+    told = env(container(tools))
+    assert told["KAFKA_SASL_USERNAME"] == "convnet-tools"
+    services = {f"{each['metadata']['name']}.vision.svc:{each['spec']['ports'][0]['port']}" for each in rendered.all("Service")}
+    endpoints = told["CONVNET_TOP_ENDPOINTS"].split(",")
+    assert {each.removeprefix("dns+http://") for each in endpoints} <= services
+    assert len(endpoints) == 2
+    assert {"name": "models", "mountPath": "/models"} in container(tools)["volumeMounts"]
+    # `convnet-kafka models` looks for `models` where it is started.
+    assert container(tools)["workingDir"] == "/"
+    assert "Deployment/convnet-tools" not in CHART.render(STRIMZI).names()

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from convnet_charts.values.base import Values, Words
 from convnet_charts.values.classifier import Classifier, Model, Trainer
-from convnet_charts.values.client import Client, Test
+from convnet_charts.values.client import Client, Test, Tools
 from convnet_charts.values.cluster import Monitoring, NetworkPolicy
-from convnet_charts.values.common import Images
+from convnet_charts.values.common import Images, PodSecurity
 from convnet_charts.values.kafka import Kafka, Topics
 from convnet_charts.values.server import Gateway, Ingress, Public, Server
 
@@ -30,6 +30,8 @@ class ConvnetKafka(Values):
     """Refuse objects whose kind the cluster does not know. Off where Helm does not ask a cluster (`helm template`, Argo CD)."""
     images: Images = Field(default_factory=Images)
     """What all images have in common."""
+    pod_security: PodSecurity = Field(default_factory=PodSecurity)
+    """Who processes are."""
     kafka: Kafka = Field(default_factory=Kafka)
     """Which Kafka: exactly one of `bootstrapServers`, `strimzi.cluster` and `embedded.enabled`."""
     topics: Topics = Field(default_factory=Topics)
@@ -44,6 +46,8 @@ class ConvnetKafka(Values):
     """The trainer."""
     client: Client = Field(default_factory=Client)
     """A Job that sends pictures and prints its report."""
+    tools: Tools = Field(default_factory=Tools)
+    """A pod for `kubectl exec`."""
     public: Public = Field(default_factory=Public)
     """What both ways in from outside have in common."""
     gateway: Gateway = Field(default_factory=Gateway)

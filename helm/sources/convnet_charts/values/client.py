@@ -1,4 +1,4 @@
-"""Values of the client Job and of `helm test`."""
+"""Values of the client Job, of the pod with tools, and of `helm test`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,23 @@ class Client(Workload):
     """Seconds that the ended Job and its log are kept."""
 
 
+class Tools(Workload):
+    """A pod for `kubectl exec`: `convnet-kafka models`, `topics`, `dlq`, `doctor`, `top`, `status`, ..., set up for this release."""
+
+    enabled: bool = False
+    """Have one. Whoever may `exec` into it may do all that these commands do."""
+    image: Image = Field(default_factory=lambda: Image(repository="convnet-kafka-classifier"))
+    """The image of its container: one that has all commands but training."""
+    resources: KubernetesObject = Field(default_factory=lambda: {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}})
+    """Requests and limits."""
+
+
 class Test(Values):
     """`helm test`: sends handwritten digits to the Service and checks what comes back."""
 
     enabled: bool = True
     """Have one."""
     expect: Literal["auto", "digits", "any"] = "auto"
-    """`digits`: each label is the right digit, nine in ten at least. `any`: each picture has a label. `auto`: by `trainer.data.source`."""
+    """`digits`: labels are the right digits, three of four at least. `any`: each picture has a label. `auto`: by `trainer.data.source`."""
     deadline_s: Annotated[int, Field(ge=10)] = 120
     """Seconds it may take."""

@@ -33,6 +33,13 @@ class Image(Values):
     """`sha256:...`, wins over the tag."""
 
 
+class PodSecurity(Values):
+    """Who processes are. All else is as the `restricted` Pod Security Standard wants it, and not to be chosen."""
+
+    run_as_user: Annotated[int, Field(ge=1)] | None = 10001
+    """User of all processes, and group of their volumes. Empty, where the namespace assigns them (OpenShift)."""
+
+
 class ServiceAccount(Values):
     """The identity of a part's pods. No pod gets a token: none asks the API server for anything."""
 

@@ -35,7 +35,7 @@ class Users(Values):
     classifier: Credentials = Field(default_factory=Credentials)
     """Classifiers: read images, write labels and dead letters."""
     tools: Credentials = Field(default_factory=Credentials)
-    """`convnet-kafka topics`, `dlq` and the like. No pod of the chart uses it."""
+    """`convnet-kafka topics`, `dlq` and the like (`tools.enabled`)."""
     keda: Credentials = Field(default_factory=Credentials)
     """KEDA: sees what waits, and nothing else."""
 
