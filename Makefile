@@ -51,11 +51,12 @@ $(FASHION)/.complete: $(LOCAL) benchmarks/fashion_mnist.py
 fashion-mnist: $(LOCAL) $(FASHION)/.complete ## convert Debian's dataset-fashion-mnist into class folders under data/
 	@echo "train on it:  $(BIN)/convnet-kafka train $(FASHION)/train --height 28 --width 28 --colors grey"
 
-bench: $(DEV) ## measure the whole path against the in-process limit, intake and latency against bare Kafka, and starts; writes build/*.json
+bench: $(DEV) ## measure the whole path against the in-process limit, intake and latency against bare Kafka, starts, and what observing costs; writes build/*.json
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 	@$(BIN)/python benchmarks/ingest.py
 	@$(BIN)/python benchmarks/latency.py
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/observability.py
 
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
 	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)
@@ -97,7 +98,7 @@ format: $(DEV) ## put every file into the project's format
 	@$(BIN)/ruff check --select I --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-generate: $(DEV) $(CHARTS) ## write the charts' generated files again: values, schema, README, dashboards, rules, and what they render (k8s/)
+generate: $(DEV) $(CHARTS) ## write the charts' generated files again: values, schema, README, dashboards, rules, what they render (k8s/), and docs/metrics.md
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.generate
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.rendered
 

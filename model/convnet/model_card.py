@@ -45,6 +45,7 @@ class ModelCard(BaseModel):
         temperature: what logits are divided by, so that probabilities mean what they say; it is in every artefact already.
         training_images: images the weights were fitted to.
         validation_images: held-out images behind `accuracy`.
+        validation_class_images: of these how many are of each class, in the order of `classes`; empty in cards of before.
         data_fingerprint: BLAKE2b over every image's class and content; equal data, equal fingerprint.
         settings: what was asked of the training, as JSON.
         history: one entry an epoch.
@@ -67,6 +68,7 @@ class ModelCard(BaseModel):
     temperature: float = 1.0
     training_images: int = Field(ge=0)
     validation_images: int = Field(ge=0)
+    validation_class_images: tuple[int, ...] = ()
     data_fingerprint: str
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     history: tuple[EpochResult, ...] = ()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from convnet import artefacts, export, folders, machine, training
 from convnet.artefacts import Artefacts
 from convnet.cache import Cache
@@ -211,6 +213,7 @@ def _card(dataset: Dataset, settings: TrainingSettings, history: tuple[EpochResu
         accuracy={},
         training_images=len(dataset.training),
         validation_images=len(dataset.held_out),
+        validation_class_images=tuple(np.bincount(dataset.held_out.labels, minlength=len(dataset.classes)).tolist()),
         data_fingerprint=dataset.fingerprint,
         settings=settings.as_json(),
         history=history,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,19 @@ def own(certificate: Path, key: Path | None) -> Certificate:
         return _certificate(_met(server, client))
     except ssl.SSLError as error:
         raise SettingsError(f"the certificate {certificate} is refused: {_reason(error)}") from error
+
+
+def first_end(authorities_file: Path | None, certificate: Path | None = None, key: Path | None = None) -> float:
+    """Unix time at which the first of these files' certificates ends; 0 where none is given.
+
+    What cannot be read counts as not given: whoever uses it for a connection will say why.
+    """
+    found: list[Certificate] = []
+    with suppress(SettingsError):
+        found += authorities(authorities_file) if authorities_file is not None else []
+    with suppress(SettingsError):
+        found += [own(certificate, key)] if certificate is not None else []
+    return min((each.not_after.timestamp() for each in found), default=0.0)
 
 
 def served_by(host: str, port: int, context: ssl.SSLContext, timeout_s: float) -> Certificate | None:

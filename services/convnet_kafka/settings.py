@@ -169,6 +169,8 @@ class ClassifierSettings(BaseSettings):
     `uncertain`, the confidence stays, and the result names the most probable classes (`top`)."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 1
     """Most probable classes named in every result (`top`); 1 names none."""
+    metric_classes: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Classes with a series of their own in `convnet_classifier_labels_total`: the first of the model's; all others are counted as one."""
     host: str = "127.0.0.1"
     """Address of `/healthz`, `/readyz` and `/metrics`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8081

@@ -106,6 +106,9 @@ def test_up_ends_cleanly_on_a_signal(running: tuple[subprocess.Popen[str], str],
     assert any(line.startswith("server ") for line in said.splitlines())
     pids = family(process)
     assert len(pids) >= 2
+    process.send_signal(signal.SIGUSR1)  # passed on to the server
+    assert process.stdout is not None
+    assert any("log level changed" in line for line in process.stdout)
     process.send_signal(number)
     rest, _ = process.communicate(timeout=40)
     assert process.returncode == 0, rest

@@ -105,6 +105,31 @@ def test_several_processes_share_the_port_are_replaced_and_end_together(argument
         assert not any(child.is_running() for child in children)
 
 
+def test_signals_change_the_log_level_of_every_process_while_it_runs(arguments: list[str]) -> None:
+    with running(*arguments, "--processes", "2") as command:
+        until(lambda: "convnet_server_ready 2.0" in command.get("/metrics")[1], 30, "both are ready")
+        assert not command.logged("request")
+        # The parent, and both children.
+        command.process.send_signal(signal.SIGUSR1)
+        until(lambda: [event["to"] for event in command.logged("log level changed")] == ["debug"] * 3, 20, "all log everything")
+        command.get("/readyz")
+        until(lambda: "/readyz" in [event["route"] for event in command.logged("request")], 20, "the request is logged")
+        command.process.send_signal(signal.SIGUSR2)
+        until(lambda: [event["to"] for event in command.logged("log level changed")][3:] == ["info"] * 3, 20, "all log as before")
+        told = len(command.logged("request"))
+        command.get("/healthz")
+        # One that is replaced meanwhile begins as the others began, and is not ended by a signal that comes too early.
+        first = command.children()
+        first[0].kill()
+        until(lambda: len(command.children()) == 2 and first[0] not in command.children(), 20, "the dead one is replaced")
+        replacement = next(child for child in command.children() if child not in first)
+        command.process.send_signal(signal.SIGUSR1)
+        until(lambda: "convnet_server_ready 2.0" in command.get("/metrics")[1], 30, "both are ready again")
+        assert replacement in command.children()
+        routes = [event["route"] for event in command.logged("request")[told:]]
+        assert "/healthz" not in routes
+
+
 def test_the_processes_end_when_their_parent_is_killed(arguments: list[str]) -> None:
     with running(*arguments, "--processes", "2") as command:
         until(lambda: command.get("/healthz")[0] == 200, 20, "one is alive")

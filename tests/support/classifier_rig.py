@@ -18,9 +18,11 @@ from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
+from convnet_kafka.classifier.lanecounts import LaneCounts
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.pipeline import Pipeline
 from convnet_kafka.classifier.publishing import Publisher
+from convnet_kafka.classifier.quality import Quality
 from convnet_kafka.classifier.results import ResultMaker
 from convnet_kafka.errors import ConvnetKafkaError
 from convnet_kafka.kafka.consumer import GroupEvents
@@ -93,7 +95,7 @@ class Rig:
 
     def current(self) -> Answers | None:
         if self._answers is None or self._answers.stable.predictor is not self.predictor:
-            self._answers = Answers(ResultMaker(self.predictor, DecodeLimits()), self.cancelled, metrics=self.metrics)
+            self._answers = Answers(ResultMaker(self.predictor, DecodeLimits()), self.cancelled, quality=Quality(self.metrics, 20))
         return self._answers
 
     def submit(self, content: bytes, name: str = "a.png", lane: Lane = Lane.BULK, partition: int = 0, **changed: bytes | None) -> str:
@@ -119,8 +121,7 @@ class Rig:
                 fill_s=0,
                 commit_interval_s=0.02,
                 revoke_timeout_s=self.revoke_timeout_s,
-                on_expired=self.metrics.expired.labels(lane.value).inc,
-                on_alone=self.metrics.alone.labels(lane.value).inc,
+                counts=LaneCounts.of(self.metrics, lane),
             )
         self.pipeline = Pipeline(
             lanes=self.lanes,

@@ -13,15 +13,15 @@ from convnet_kafka.kafka.errorlog import ErrorLog
 def test_each_kind_is_told_once_and_then_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(errorlog.time, "monotonic", lambda: now)
-    tell = ErrorLog("kafka reader", topic="labels")
+    tell = ErrorLog("reader", topic="labels")
     with capture_logs() as told:
         for _ in range(500):
             tell(KafkaError(KafkaError._TRANSPORT))
             tell(KafkaError(KafkaError._ALL_BROKERS_DOWN))
         now += errorlog.TOLD_EVERY_S
         tell(KafkaError(KafkaError._TRANSPORT))
-    assert [(entry["event"], entry["topic"], entry.get("as_often_before")) for entry in told] == [
-        ("kafka reader", "labels", None),
-        ("kafka reader", "labels", None),
-        ("kafka reader", "labels", 499),
+    assert [(entry["event"], entry["client"], entry["topic"], entry.get("held_back")) for entry in told] == [
+        ("kafka error", "reader", "labels", None),
+        ("kafka error", "reader", "labels", None),
+        ("kafka error", "reader", "labels", 499),
     ]

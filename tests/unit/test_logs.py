@@ -10,7 +10,7 @@ import structlog
 from aiohttp.http_exceptions import BadStatusLine
 
 from convnet_kafka import logs
-from convnet_kafka.logs import Malformed, Repeats
+from convnet_kafka.logs.filters import ALLOWANCE, MAX_KINDS, Malformed, Repeats
 
 
 def record(message: object, level: int = logging.WARNING, name: str = "librdkafka") -> logging.LogRecord:
@@ -42,10 +42,34 @@ def test_our_own_events_say_how_many_were_held_back(monkeypatch: pytest.MonkeyPa
     assert last.msg["held_back"] == 2
 
 
-def test_other_loggers_and_milder_levels_are_never_held_back() -> None:
+def test_of_other_loggers_some_alike_are_told_before_they_are_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    repeats = Repeats(repeat_s=10)
+
+    def failed(image: int) -> logging.LogRecord:
+        return record({"event": "image failed", "image": f"{image:032x}"}, name="convnet_kafka.classifier.publishing")
+
+    assert [repeats.filter(failed(image)) for image in range(ALLOWANCE + 5)] == [True] * ALLOWANCE + [False] * 5
+    assert repeats.filter(record({"event": "another"}, name="convnet_kafka.classifier.publishing"))
+    now[0] += 10
+    later = failed(1000)
+    assert repeats.filter(later)
+    assert isinstance(later.msg, dict)
+    assert later.msg["held_back"] == 5
+
+
+def test_milder_levels_are_never_held_back() -> None:
     repeats = Repeats()
-    assert all(repeats.filter(record("the same", name="convnet_kafka.server.run")) for _ in range(3))
-    assert all(repeats.filter(record("the same", logging.INFO)) for _ in range(3))
+    assert all(repeats.filter(record("the same", logging.INFO)) for _ in range(ALLOWANCE + 5))
+
+
+def test_kinds_without_end_do_not_fill_the_memory() -> None:
+    repeats = Repeats()
+    assert all(
+        repeats.filter(record({"event": "x", "error": "y" * kind}, name="convnet_kafka.kafka.reader")) for kind in range(MAX_KINDS + 50)
+    )
+    assert len(repeats._told) <= MAX_KINDS
 
 
 def test_what_was_wrong_with_a_request_is_told_without_its_bytes() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from convnet_charts import metrics_page
 from convnet_charts.dashboards import files as dashboards_files
 from convnet_charts.rules import files as rules_files
 from convnet_charts.values import files as values_files
@@ -17,7 +18,9 @@ from convnet_charts.values import files as values_files
 ROOT = Path(__file__).parents[3]
 
 # Path below the repository's root -> what makes its text.
-FILES: Mapping[str, Callable[[], str]] = MappingProxyType({**values_files.FILES, **dashboards_files.FILES, **rules_files.FILES})
+FILES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {**values_files.FILES, **dashboards_files.FILES, **rules_files.FILES, **metrics_page.FILES}
+)
 
 
 def different() -> list[str]:

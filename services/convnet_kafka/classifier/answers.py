@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 
 import structlog
 
-from convnet_kafka.classifier.results import Failed, ModelBroken, Result, ResultMaker
+from convnet_kafka.classifier.models import Role
+from convnet_kafka.classifier.quality import Quality
+from convnet_kafka.classifier.results import Failed, Labelled, ModelBroken, Result, ResultMaker
 from convnet_kafka.messages import FailureCode, ImageRecord
-from convnet_kafka.metrics import ClassifierMetrics
 
 logger = structlog.get_logger(__name__)
 
 CANCELLED = Failed(FailureCode.CANCELLED, "its job was cancelled before its turn")
+# Of the canary's images one in so many is asked of stable too: their agreement is known within some percent after a few thousand images,
+# for a twentieth of what a shadow costs.
+CANARY_COMPARED = 20
 # Images in a row that stable can answer and the canary cannot: it is at fault, not they.
 CANARY_FAILURES = 8
 # Between lines in the log about a shadow.
@@ -39,15 +44,15 @@ class Shadow:
     Args:
         maker: its results.
         on_broken: called when it cannot go on.
-        metrics: where agreement is counted.
+        quality: where agreement is counted.
     """
 
-    def __init__(self, maker: ResultMaker, on_broken: OnBroken, metrics: ClassifierMetrics) -> None:
+    def __init__(self, maker: ResultMaker, on_broken: OnBroken, quality: Quality) -> None:
         self.maker = maker
         self._on_broken = on_broken
-        self._metrics = metrics
+        self._quality = quality
         self._told_at = time.monotonic()
-        self._counts = dict.fromkeys(("same", "other", "failed"), 0)
+        self._counts: Counter[str] = Counter()
 
     def compare(self, records: Sequence[ImageRecord], results: Sequence[Result], stable: int) -> None:
         """Predict once more what the stable version answered, and count how often both say the same."""
@@ -63,13 +68,8 @@ class Shadow:
         except ModelBroken as error:
             self._on_broken(self.maker, str(error))
             return
-        counts = dict.fromkeys(self._counts, 0)
-        for (_, name), other in zip(answered, others, strict=True):
-            counts["failed" if isinstance(other, Failed) else "same" if other[0] == name else "other"] += 1
-        for agreement, count in counts.items():
-            self._counts[agreement] += count
-            if count:
-                self._metrics.shadow_images.labels(agreement).inc(count)
+        self._quality.answered(Role.SHADOW, others)
+        self._counts.update(self._quality.compared(Role.SHADOW, [name for _, name in answered], others))
         if time.monotonic() >= self._told_at + SHADOW_TOLD_S:
             self._told_at = time.monotonic()
             logger.info("shadow compared", shadow=self.maker.version, stable=stable, **self._counts)
@@ -85,7 +85,7 @@ class Answers:
         canary_percent: of the jobs, 0 to 100.
         shadow: is compared, or None.
         on_broken: called when the canary cannot go on.
-        metrics: where fall-backs are counted.
+        quality: counts what is answered.
 
     Attributes:
         version: of the stable model.
@@ -97,7 +97,7 @@ class Answers:
         stable: ResultMaker,
         cancelled: Container[str] = (),
         *,
-        metrics: ClassifierMetrics,
+        quality: Quality,
         canary: ResultMaker | None = None,
         canary_percent: int = 0,
         shadow: Shadow | None = None,
@@ -111,9 +111,12 @@ class Answers:
         self._percent = canary_percent
         self._shadow = shadow
         self._on_broken = on_broken
-        self._metrics = metrics
+        self._quality = quality
         self._canary_failures = 0
+        self._canary_turn = 0
         self._to_compare: tuple[Sequence[ImageRecord], Sequence[Result]] | None = None
+        # Images of the canary's, and its labels for them.
+        self._to_check: list[tuple[ImageRecord, Labelled]] = []
 
     def results(self, records: Sequence[ImageRecord]) -> list[Result]:
         """One result for each image, in their order.
@@ -135,13 +138,17 @@ class Answers:
         return [next(answers) if id(record) in asked else CANCELLED for record in records]
 
     def compare(self) -> float:
-        """Let the shadow predict the last batch, once its results are on their way. Returns the seconds it took."""
-        if self._to_compare is None or self._shadow is None:
+        """Compare models on trial by the last batch, once its results are on their way. Returns the seconds it took."""
+        if self._to_compare is None and not self._to_check:
             return 0.0
         started = time.perf_counter()
-        (records, results), self._to_compare = self._to_compare, None
-        self._shadow.compare(records, results, self.version)
-        self._shadow.maker.taken()
+        if self._to_compare is not None and self._shadow is not None:
+            (records, results), self._to_compare = self._to_compare, None
+            self._shadow.compare(records, results, self.version)
+            self._shadow.maker.taken()
+        if self._to_check:
+            checked, self._to_check = self._to_check, []
+            self._check_canary(checked)
         return time.perf_counter() - started
 
     def taken(self) -> tuple[float, float]:
@@ -153,7 +160,11 @@ class Answers:
         return decode_s, predict_s
 
     def _answers(self, records: Sequence[ImageRecord]) -> list[Result]:
-        results = self.stable.results(records) if self._canary is None else self._shared(records, self._canary)
+        if self._canary is None:
+            results = self.stable.results(records)
+            self._quality.answered(Role.STABLE, results)
+        else:
+            results = self._shared(records, self._canary)
         if self._shadow is not None:
             self._to_compare = records, results
         return results
@@ -170,10 +181,31 @@ class Answers:
             else:
                 results[index] = result
         left = [index for index, result in enumerate(results) if result is None]
-        for index, result in zip(left, self.stable.results([records[index] for index in left]) if left else [], strict=True):
+        by_stable = self.stable.results([records[index] for index in left]) if left else []
+        self._quality.answered(Role.CANARY, [result for result in results if result is not None])
+        self._quality.answered(Role.STABLE, by_stable)
+        self._choose_to_check(records, results)
+        for index, result in zip(left, by_stable, strict=True):
             results[index] = (*result[:3], canary.version, result[4]) if index in failed and not isinstance(result, Failed) else result
         self._judge(canary, [results[index] for index in chosen])
         return [result for result in results if result is not None]
+
+    def _choose_to_check(self, records: Sequence[ImageRecord], results: Sequence[Result | None]) -> None:
+        """Note every so many of the canary's labels, to ask stable later. Whatever is left from before was of a batch that failed."""
+        self._to_check = []
+        for record, result in zip(records, results, strict=True):
+            if result is None or isinstance(result, Failed):
+                continue
+            self._canary_turn += 1
+            if self._canary_turn % CANARY_COMPARED == 0:
+                self._to_check.append((record, result))
+
+    def _check_canary(self, checked: Sequence[tuple[ImageRecord, Labelled]]) -> None:
+        """Ask stable what it says of these images."""
+        stable = self.stable.results([record for record, _ in checked])
+        self.stable.taken()
+        pairs = [(said[0], label) for said, (_, label) in zip(stable, checked, strict=True) if not isinstance(said, Failed)]
+        self._quality.compared(Role.CANARY, [name for name, _ in pairs], [label for _, label in pairs])
 
     def _by_canary(self, records: Sequence[ImageRecord], canary: ResultMaker) -> list[Result | None]:
         """The canary's results; None where the model failed."""
@@ -199,7 +231,7 @@ class Answers:
                 self._canary_failures += 1
         if not failures:
             return
-        self._metrics.canary_failures.inc(failures)
+        self._quality.stepped_in(failures)
         logger.warning("the canary failed; stable answered", canary=canary.version, stable=self.version, images=failures)
         if self._canary_failures >= CANARY_FAILURES:
             self._canary_failures = 0

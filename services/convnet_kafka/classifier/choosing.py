@@ -10,9 +10,9 @@ from collections.abc import Container
 from convnet.images import DecodeLimits
 from convnet.predictor import Predictor
 from convnet_kafka.classifier.answers import Answers, Shadow
-from convnet_kafka.classifier.models import ModelWatch, Role, Selection
+from convnet_kafka.classifier.models import ModelWatch, Selection
+from convnet_kafka.classifier.quality import Quality
 from convnet_kafka.classifier.results import PLAIN, ResultMaker, Saying
-from convnet_kafka.metrics import ClassifierMetrics
 
 
 class Choice:
@@ -22,17 +22,17 @@ class Choice:
         watch: loads the models.
         cancelled: jobs that are cancelled, by their random part; looked up in, never changed.
         limits: what a picture may cost.
-        metrics: of the classifier.
+        quality: counts what is answered, and shows what is in use.
         saying: how answers are put; known to fit the models that the watch loads.
     """
 
     def __init__(
-        self, watch: ModelWatch, cancelled: Container[str], limits: DecodeLimits, metrics: ClassifierMetrics, saying: Saying = PLAIN
+        self, watch: ModelWatch, cancelled: Container[str], limits: DecodeLimits, quality: Quality, saying: Saying = PLAIN
     ) -> None:
         self._watch = watch
         self._cancelled = cancelled
         self._limits = limits
-        self._metrics = metrics
+        self._quality = quality
         self._saying = saying
         self._selection = Selection()
         self._makers: dict[Predictor, ResultMaker] = {}
@@ -56,20 +56,18 @@ class Choice:
         self._makers = {
             model: self._makers.get(model) or ResultMaker(model, self._limits, self._saying) for model in loaded if model is not None
         }
-        for role, model in ((Role.CANARY, selection.canary), (Role.SHADOW, selection.shadow)):
-            self._metrics.trial.labels(role.value).set(model.card.version if model is not None else 0)
+        self._quality.chosen(selection)
         if selection.stable is None:
             return None
         stable = self._makers[selection.stable]
-        self._metrics.model.set(stable.version)
         canary, shadow = selection.canary, selection.shadow
         return Answers(
             stable,
             self._cancelled,
-            metrics=self._metrics,
+            quality=self._quality,
             canary=self._makers[canary] if canary is not None else None,
             canary_percent=selection.canary_percent,
-            shadow=Shadow(self._makers[shadow], self._broken, self._metrics) if shadow is not None else None,
+            shadow=Shadow(self._makers[shadow], self._broken, self._quality) if shadow is not None else None,
             on_broken=self._broken,
         )
 

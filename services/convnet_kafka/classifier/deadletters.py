@@ -6,6 +6,8 @@ of what is read: nobody can fill the disk twice by sending rubbish.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from confluent_kafka import Message
 
 from convnet_kafka.classifier.results import Failed
@@ -50,11 +52,13 @@ class DeadLetters:
     Args:
         topic: of dead letters.
         kept: the bytes that may be kept of what senders made unreadable.
+        on_dropped: called for every dead letter that is written without its file.
     """
 
-    def __init__(self, topic: str, kept: KeptBytes) -> None:
+    def __init__(self, topic: str, kept: KeptBytes, on_dropped: Callable[[], None] = lambda: None) -> None:
         self._topic = topic
         self.kept = kept
+        self._on_dropped = on_dropped
 
     def send(self, shipment: Shipment, message: Message, record: ImageRecord, failed: Failed, model: int | None) -> None:
         """Add one to a batch's shipment, in the partition that its image's id gives.
@@ -68,6 +72,8 @@ class DeadLetters:
         """
         size = len(record.content)
         keep = failed.code not in SENDERS_FAULT or self.kept.take(size)
+        if not keep:
+            self._on_dropped()
         headers = dead_letter_headers(
             message.headers() or [],
             reason=failed.code,

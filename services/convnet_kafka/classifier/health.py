@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Self
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from convnet_kafka.errors import SettingsError
@@ -102,6 +102,6 @@ class HealthServer:
         notes = [] if reasons else self._notes()
         return web.json_response({"ready": not reasons, "reasons": reasons, "notes": notes}, status=503 if reasons else 200)
 
-    async def _answer_metrics(self, _request: web.Request) -> web.Response:
-        body = exposition(self._registry)
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = exposition(self._registry, request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaException, Message
 
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.handoff import Batch, Claim, Handoff
+from convnet_kafka.classifier.lanecounts import LaneCounts
 from convnet_kafka.classifier.quarantine import LAST_TRY_AFTER_S, Stage, Watch
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
 from convnet_kafka.kafka.consumer import GroupEvents, Start
@@ -65,8 +66,7 @@ class LaneReader:
         fill_s: seconds the first image of a batch may wait for company.
         commit_interval_s: seconds between commits.
         revoke_timeout_s: seconds to finish what is in flight of partitions that are taken away.
-        on_expired: called with the number of images that were gone before they were read.
-        on_alone: called with the number of images that are handled alone.
+        counts: where what happens is counted.
     """
 
     def __init__(
@@ -79,8 +79,7 @@ class LaneReader:
         fill_s: float,
         commit_interval_s: float,
         revoke_timeout_s: float,
-        on_expired: Callable[[int], None],
-        on_alone: Callable[[int], None],
+        counts: LaneCounts,
     ) -> None:
         self.lane = lane
         self.sizer = sizer
@@ -90,9 +89,10 @@ class LaneReader:
         self._commit_interval_s = commit_interval_s
         self._commit_at = 0.0
         self._revoke_timeout_s = revoke_timeout_s
-        self._on_expired = on_expired
-        self._on_alone = on_alone
-        self._consumer = make_consumer(GroupEvents(self._on_assigned, self._on_revoked, self._on_lost, self._count_expired))
+        self._counts = counts
+        self._consumer = make_consumer(
+            GroupEvents(self._on_assigned, self._on_revoked, self._on_lost, lambda _, images: counts.expired(images), counts.commits_failed)
+        )
         self._stop = threading.Event()
         self._finish = threading.Event()
         self._settled = threading.Condition()
@@ -291,7 +291,7 @@ class LaneReader:
         if deaths and not guilty:
             logger.warning("an image is tried alone once more", lane=self.lane, partition=claim.partition, offset=offset)
         batch = Batch(self.lane, [message], [(claim, offset + 1)], alone=deaths if guilty else deaths + 1, guilty=guilty)
-        self._on_alone(1)
+        self._counts.alone(1)
         with self._settled:
             self._outstanding.append(batch)
         self._handoff.offer(batch)
@@ -333,7 +333,10 @@ class LaneReader:
         for message in messages:
             claim = self._claims.get(message.partition() or 0)
             if claim is not None:
-                ends[claim] = (message.offset() or 0) + 1
+                offset = message.offset() or 0
+                if claim.position < 0:
+                    claim.position = offset
+                ends[claim] = offset + 1
                 kept.append(message)
         if not kept:
             return
@@ -353,6 +356,7 @@ class LaneReader:
         with self._settled:
             self._claims |= claims
         self._watched += sum(claim.watch is not None for claim in claims.values())
+        self._counts.rebalanced["assigned"](1)
         logger.info("partitions assigned", lane=self.lane, partitions=sorted(self._claims))
         if suspects := {
             claim.partition: watch.suspects for claim in claims.values() if (watch := claim.watch) is not None and watch.suspects
@@ -361,6 +365,7 @@ class LaneReader:
 
     def _on_revoked(self, partitions: frozenset[int]) -> None:
         """Wait for the loop to finish what is in flight of these partitions; the consumer then commits it and lets them go."""
+        self._counts.rebalanced["revoked"](1)
         deadline = time.monotonic() + self._revoke_timeout_s
         with self._settled:
             while self._in_flight(partitions) and not self._finish.is_set():
@@ -375,6 +380,7 @@ class LaneReader:
         logger.info("partitions revoked", lane=self.lane, partitions=sorted(partitions))
 
     def _on_lost(self, partitions: frozenset[int]) -> None:
+        self._counts.rebalanced["lost"](1)
         with self._settled:
             self._drop(partitions)
         logger.warning("partitions lost; what was in flight is repeated by others", lane=self.lane, partitions=sorted(partitions))
@@ -390,11 +396,10 @@ class LaneReader:
                 self._consumer.annotate(partition, claim.position, claim.watch.resting(claim.position))
 
     def _drop(self, partitions: frozenset[int]) -> None:
+        ends = dict(end for batch in self._outstanding for end in batch.ends)
+        self._counts.given_up(sum(ends[claim] - claim.position for claim in ends if claim.held and claim.partition in partitions))
         for partition in partitions:
             claim = self._claims.pop(partition, None)
             if claim is not None:
                 claim.held = False
                 self._watched -= claim.watch is not None
-
-    def _count_expired(self, _partition: int, images: int) -> None:
-        self._on_expired(images)

@@ -60,6 +60,7 @@ class ModelWatch:
         aliases: which version has which role now; raises ConvnetError.
         load: loads the newest version that has a role, None when none has it any more; raises ConvnetError.
         on_failed: called with the role whose version failed to load, from the watch's thread.
+        on_aliases: called with what the registry names, after each look that could read it.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class ModelWatch:
         aliases: Callable[[], Aliases],
         load: Callable[[Role], Predictor | None],
         on_failed: Callable[[Role], None] = lambda _role: None,
+        on_aliases: Callable[[Aliases], None] = lambda _aliases: None,
     ) -> None:
         self._aliases = aliases
         self._load = load
         self._on_failed = on_failed
+        self._on_aliases = on_aliases
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -130,6 +133,7 @@ class ModelWatch:
         except ConvnetError as error:
             self._tell(str(error))
             return
+        self._on_aliases(aliases)
         self._percent = aliases.canary_percent
         if aliases.stable is None:
             self._tell("no stable model yet: train one")

@@ -6,9 +6,10 @@ follow in order. Producers are polled here, so that an acknowledgement costs no 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,14 +18,17 @@ import structlog
 from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.handoff import Batch, Handoff
 from convnet_kafka.classifier.lanes import LaneReader
+from convnet_kafka.classifier.measuring import LaneMeter, Sent
 from convnet_kafka.classifier.publishing import Publisher
 from convnet_kafka.classifier.quarantine import set_aside
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.kafka.producer import AcknowledgedProducer
-from convnet_kafka.messages import Lane
+from convnet_kafka.messages import ImageRecord, Lane
 from convnet_kafka.metrics import ClassifierMetrics
 
 logger = structlog.get_logger(__name__)
+# Asked before a line is put together: a batch comes every few milliseconds.
+_gate = logging.getLogger(__name__)
 
 # Batches of one lane without an acknowledgement. One comes back in some 5 ms, so a handful keeps the loop busy; it bounds memory while
 # Kafka is away, and what is repeated after a kill.
@@ -84,13 +88,14 @@ class Pipeline:
         self._model = model
         self._publisher = publisher
         self._metrics = metrics
+        self._meters = {lane: LaneMeter(metrics, lane) for lane in Lane}
         self._stop = stop
         self._beat = beat
         self._drain_timeout_s = drain_timeout_s
         self._sampled_at = 0.0
         self._deadline: float | None = None
         self._half_done = False
-        self._in_flight: dict[Lane, deque[tuple[Batch, Shipment]]] = {lane: deque() for lane in Lane}
+        self._in_flight: dict[Lane, deque[tuple[Batch, Shipment, Sent]]] = {lane: deque() for lane in Lane}
 
     def run(self) -> None:
         """Go round until told to stop, or until there is no model any more.
@@ -165,7 +170,9 @@ class Pipeline:
             batches = self._in_flight[lane]
             settled = False
             while batches and batches[0][1].stored():
-                batches.popleft()[0].stored = settled = True
+                batch, _, sent = batches.popleft()
+                batch.stored = settled = True
+                self._meters[lane].stored(sent)
             if settled:
                 reader.settle()
         now = time.monotonic()
@@ -185,13 +192,19 @@ class Pipeline:
         predicted = time.perf_counter()
         producer = self._producers[lane]
         shipment = Shipment(
-            producer, lambda: self._make_room(producer), on_resent=self._metrics.resent.inc, on_refused=self._metrics.refused.inc
+            producer, lambda: self._make_room(producer), on_resent=self._metrics.resent.inc, on_refused=self._metrics.results_refused.inc
         )
         if records:
             self._publisher.publish(shipment, lane, messages, records, results)
         shipment.seal()
-        self._in_flight[lane].append((batch, shipment))
+        published = time.perf_counter()
+        decode_s, predict_s = model.taken()
+        stages = {"parse": parsed - started, "decode": decode_s, "predict": predict_s, "publish": published - predicted}
+        sent = self._meters[lane].sent(records, results, stages, cancelled=model.unasked, since=published - started)
+        self._in_flight[lane].append((batch, shipment, sent))
         batch.messages = []  # the images are not needed any more, only their positions
+        if _gate.isEnabledFor(logging.DEBUG):
+            _tell(lane, model.version, records, stages)
         if batch.alone:
             self._lanes[lane].worked(batch)
             producer.flush(ALONE_FLUSH_S)  # its lane waits for it, and nothing will come to fill the request
@@ -202,15 +215,8 @@ class Pipeline:
             size = sum(len(record.content) for record in records)
             self._publisher.account(size)
             self._lanes[lane].sizer.measured(len(records) - model.unasked, ended - started, size)
-        self._metrics.batch_images.labels(lane.value).observe(len(records))
-        busy = self._metrics.busy
-        busy.labels("parse").inc(parsed - started)
-        busy.labels("publish").inc(ended - predicted - compared_s)
-        decode_s, predict_s = model.taken()
-        busy.labels("decode").inc(decode_s)
-        busy.labels("predict").inc(predict_s)
         if compared_s:
-            busy.labels("shadow").inc(compared_s)
+            self._meters[lane].compared(compared_s)
 
     def _make_room(self, producer: AcknowledgedProducer) -> None:
         """The producer's queue is full: back-pressure. Wait for acknowledgements, alive, until the time to finish is over."""
@@ -218,3 +224,9 @@ class Pipeline:
         if self._stop() and self._time_is_up():
             raise DrainTimeout
         producer.poll(WAIT_IDLE_S)
+
+
+def _tell(lane: Lane, model: int, records: Sequence[ImageRecord], stages: Mapping[str, float]) -> None:
+    milliseconds = {f"{stage}_ms": round(seconds * 1000, 3) for stage, seconds in stages.items()}
+    jobs = sorted({record.job for record in records})
+    logger.debug("batch classified", lane=lane.value, model=model, images=len(records), jobs=jobs, **milliseconds)

@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 import structlog
 from confluent_kafka import Message
 
-from convnet_kafka.classifier.deadletters import DeadLetters
+from convnet_kafka.classifier.deadletters import SENDERS_FAULT, DeadLetters
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.errors import NewerWireVersion, WireError
 from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord, Lane, label_headers, now_ms
 from convnet_kafka.metrics import ClassifierMetrics
+from convnet_kafka.metrics.values import LABELLED
 from convnet_kafka.topology import Topology
 
 logger = structlog.get_logger(__name__)
-
-LABELLED = "labelled"
 
 
 class Publisher:
@@ -84,6 +83,7 @@ class Publisher:
         for message, record, result in zip(messages, records, results, strict=True):
             if isinstance(result, Failed):
                 failures[result.code.value] += 1
+                _tell_failed(lane, record, result)
                 label = LabelRecord(
                     record.image,
                     record.name,
@@ -109,22 +109,30 @@ class Publisher:
                 job=record.job, image=record.image, revision=record.revision, tenant=record.tenant, failed=label.error is not None
             )
             shipment.send(topic, label.to_json(), headers, partition=record.reply_partition)
-        self._count(lane, records, failures, now)
+        self._count(lane, len(records), failures)
 
-    def _count(self, lane: Lane, records: Sequence[ImageRecord], failures: Counter[str], now: int) -> None:
+    def _count(self, lane: Lane, results: int, failures: Counter[str]) -> None:
         """Once for the batch: a metric costs about 1 us."""
         images = self._metrics.images
-        labelled = len(records) - failures.total()
+        labelled = results - failures.total()
         if labelled:
             images.labels(lane.value, LABELLED).inc(labelled)
         for code, count in failures.items():
             images.labels(lane.value, code).inc(count)
-        oldest = min(record.submitted_at_ms for record in records)
-        self._metrics.waited.labels(lane.value).observe(max(now - oldest, 0) / 1000)
+            if code != FailureCode.CANCELLED.value:
+                self._metrics.dead_letters.labels(code).inc(count)
 
     def _skip(self, message: Message, reason: str, what: str) -> None:
         self._metrics.skipped.labels(reason).inc()
         logger.error("a record cannot be answered and is skipped", record=_where(message), reason=what)
+
+
+def _tell_failed(lane: Lane, record: ImageRecord, failed: Failed) -> None:
+    """What senders send is told at debug alone; what is ours to mend is a warning."""
+    if failed.code is FailureCode.CANCELLED:
+        return
+    tell = logger.debug if failed.code in SENDERS_FAULT else logger.warning
+    tell("image failed", lane=lane.value, job=record.job, image=record.image, reason=failed.code.value, detail=failed.detail)
 
 
 def _where(message: Message) -> str:

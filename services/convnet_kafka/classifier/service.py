@@ -15,7 +15,8 @@ import structlog
 
 from convnet.images import DecodeLimits
 from convnet.predictor import Predictor
-from convnet.registry import Registry
+from convnet.registry import Aliases, Registry
+from convnet_kafka.certificates import first_end
 from convnet_kafka.classifier import backends
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.choosing import Choice
@@ -23,15 +24,17 @@ from convnet_kafka.classifier.control import ClassifierControl
 from convnet_kafka.classifier.deadletters import DeadLetters, KeptBytes
 from convnet_kafka.classifier.handoff import Handoff, Turns
 from convnet_kafka.classifier.health import HealthServer
+from convnet_kafka.classifier.lanecounts import LaneCounts
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.models import ModelWatch, Role
 from convnet_kafka.classifier.pipeline import Pipeline
 from convnet_kafka.classifier.publishing import Publisher
+from convnet_kafka.classifier.quality import Quality
 from convnet_kafka.classifier.results import ModelBroken, Saying
 from convnet_kafka.classifier.topicwatch import ClassifierTopics
 from convnet_kafka.classifier.warmup import WarmUp
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable, NewerWireVersion
-from convnet_kafka.kafka.connection import group_options, producer_options, reader_options
+from convnet_kafka.kafka.connection import group_options, producer_options, reader_options, with_statistics
 from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.messages import Lane
@@ -75,17 +78,22 @@ class Classifier:
         self._topology = Topology(kafka.topic_prefix)
         self._limits = DecodeLimits(max_bytes=kafka.max_image_bytes)
         self._metrics = ClassifierMetrics(process_registry())
+        self._metrics.kafka.certificate_expiry.set(first_end(kafka.ssl_ca_location, kafka.ssl_certificate_location, kafka.ssl_key_location))
         self._topics = ClassifierTopics(kafka, topics)
         registry = Registry(settings.models)
         self._models = ModelWatch(
             registry.aliases,
             lambda role: registry.newest_load(role.value, lambda version: self._load(registry, version)),
             self._count_load_failure,
+            self._show_aliases,
         )
         self._control = self._make_control(registry)
         self._saying = Saying(settings.thresholds, settings.top_k)
-        self._choice = Choice(self._models, self._control.state.cancelled, self._limits, self._metrics, self._saying)
-        self._dead_letters = DeadLetters(self._topology.dead_letters, KeptBytes(settings.dead_letters_share))
+        quality = Quality(self._metrics, settings.metric_classes)
+        self._choice = Choice(self._models, self._control.state.cancelled, self._limits, quality, self._saying)
+        self._dead_letters = DeadLetters(
+            self._topology.dead_letters, KeptBytes(settings.dead_letters_share), self._metrics.files_dropped.inc
+        )
         self._warm_up: WarmUp | None = None
         self._lanes: dict[Lane, LaneReader] = {}
         self._joined_at = 0.0
@@ -145,6 +153,10 @@ class Classifier:
 
     def _count_load_failure(self, role: Role) -> None:
         self._metrics.load_failures.labels(role.value).inc()
+
+    def _show_aliases(self, aliases: Aliases) -> None:
+        for role, version in ((Role.STABLE, aliases.stable), (Role.CANARY, aliases.canary), (Role.SHADOW, aliases.shadow)):
+            self._metrics.alias.labels(role.value).set(version or 0)
 
     def _make_control(self, registry: Registry) -> ClassifierControl:
         client = f"{self._topology.prefix}-classifier-control"
@@ -251,7 +263,7 @@ class Classifier:
         deadline = time.monotonic() + self._settings.revoke_timeout_s
         for reader in lanes.values():
             if not reader.join(max(deadline - time.monotonic(), 0.0)):
-                logger.warning("group left without goodbye; Kafka notices at the end of the session", lane=reader.lane)
+                logger.warning("group left without goodbye", lane=reader.lane, error="it took too long")
 
     def _producer(self, lane: Lane) -> AcknowledgedProducer:
         options = producer_options(
@@ -262,6 +274,7 @@ class Classifier:
             max_record_bytes=max_dead_letter_bytes(self._kafka),
             delivery_timeout_s=DELIVERY_TIMEOUT_S,
         )
+        options = with_statistics(options, self._metrics.kafka.recorder("producer", lane.value))
         return AcknowledgedProducer(options, f"labels-{lane}", own_thread=False)
 
     def _lane(self, lane: Lane, handoff: Handoff) -> LaneReader:
@@ -272,6 +285,7 @@ class Classifier:
             share=CONSUMER_SHARE[lane],
             max_record_bytes=max_record_bytes(self._kafka),
         )
+        options = with_statistics(options, self._metrics.kafka.recorder("consumer", lane.value))
         make: Callable[[GroupEvents], GroupConsumer] = lambda events: GroupConsumer(options, self._topology.images(lane), events)  # noqa: E731
         return LaneReader(
             lane,
@@ -281,6 +295,5 @@ class Classifier:
             fill_s=self._settings.max_delay_s if lane is Lane.BULK else 0.0,
             commit_interval_s=self._settings.commit_interval_s,
             revoke_timeout_s=self._settings.revoke_timeout_s,
-            on_expired=self._metrics.expired.labels(lane.value).inc,
-            on_alone=self._metrics.alone.labels(lane.value).inc,
+            counts=LaneCounts.of(self._metrics, lane),
         )

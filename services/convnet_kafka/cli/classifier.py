@@ -11,6 +11,7 @@ import click
 
 from convnet_kafka import logs, settings
 from convnet_kafka.garbage import collect_seldom
+from convnet_kafka.logs.level import LevelSwitch
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings, TopicSettings
 
 
@@ -29,7 +30,7 @@ def command(bootstrap_servers: str | None, topic_prefix: str | None, create_topi
     """Run one classifier of the consumer group.
 
     Every option has a setting behind it (CONVNET_CLASSIFIER_..., KAFKA_...). The first SIGTERM or Ctrl-C finishes what has begun,
-    commits and leaves the group; a second one ends at once.
+    commits and leaves the group; a second one ends at once. SIGUSR1 has it log everything, SIGUSR2 what it logged before.
     """
     logs.configure(log_level)
     classifier_settings = settings.load(ClassifierSettings, **options)
@@ -46,5 +47,6 @@ def command(bootstrap_servers: str | None, topic_prefix: str | None, create_topi
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    LevelSwitch().follow_signals()
     collect_seldom()
     classifier.run()

@@ -9,6 +9,7 @@ import click
 
 from convnet_kafka import logs
 from convnet_kafka.garbage import collect_seldom
+from convnet_kafka.logs.level import LevelSwitch
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.processes import Supervisor
 from convnet_kafka.server.run import StopRequest, serve
@@ -54,6 +55,7 @@ def command(
     """Take images over HTTP, answer when Kafka holds them, and tell their labels.
 
     Every setting can also come from the environment; what is given here wins. SIGTERM ends it gracefully, Ctrl-C at once.
+    SIGUSR1 has it log everything, every request too, SIGUSR2 what it logged before.
     """
     config = ServerConfig(
         kafka=load(KafkaSettings, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix),
@@ -74,6 +76,7 @@ def command(
     if config.server.processes > 1:
         asyncio.run(Supervisor(config, log).run())
     else:
+        LevelSwitch().follow_signals()
         collect_seldom()
         asyncio.run(_alone(config))
 

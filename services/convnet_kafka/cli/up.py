@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+
+from convnet_kafka.logs.level import AS_BEFORE, MORE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +35,7 @@ def command(classifiers: int, server_processes: int, models: Path, data: Path | 
     """Run Kafka, the server and classifiers on this machine until Ctrl-C.
 
     Whatever dies is started again. Records stay in the data folder, so labels can be read after a restart. With KAFKA_BOOTSTRAP_SERVERS
-    set, that Kafka is used and none is run.
+    set, that Kafka is used and none is run. SIGUSR1 has server and classifiers log everything, SIGUSR2 what they logged before.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` stays quick
 
@@ -59,10 +63,19 @@ def command(classifiers: int, server_processes: int, models: Path, data: Path | 
     try:
         with stack:
             _tell(stack, console, time.monotonic() - started)
+            for number in (MORE, AS_BEFORE):
+                signal.signal(number, partial(_pass_on, stack))
             while True:
                 signal.pause()
     except KeyboardInterrupt:
         console.print("stopped; records stay in", str(options.data), soft_wrap=True)
+
+
+def _pass_on(stack: Stack, number: int, _frame: FrameType | None) -> None:
+    """Servers and classifiers log more, or as before; Kafka has no such signal."""
+    for name in stack.processes:
+        if name != "broker":
+            stack.kill(name, signal.Signals(number))
 
 
 def _tell(stack: Stack, console: Console, seconds: float) -> None:

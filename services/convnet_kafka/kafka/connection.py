@@ -7,6 +7,7 @@ protocol needs. What an operator adds (`KAFKA_CLIENT_OPTIONS`) wins in every kin
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from convnet_kafka.errors import SettingsError
@@ -19,6 +20,8 @@ Headers = list[tuple[str, bytes]]
 RECONNECT_BACKOFF_MAX_MS = 1000
 # A grown topic is found within half a minute instead of five.
 METADATA_REFRESH_MS = 30_000
+# One scrape's distance: newer statistics would be made and thrown away.
+STATISTICS_MS = 15_000
 # A broker that is gone with its pod or its node answers nothing at all. librdkafka would wait 30 s for such a connection (TLS and SASL
 # included) before it tries again, Kafka's own clients 10 s. A start beside a broker that starts was seen to take those 30 s on Kubernetes.
 CONNECTION_SETUP_MS = 10_000
@@ -102,6 +105,14 @@ def _sasl_options(settings: KafkaSettings) -> Options:
 def _budget_kib(settings: KafkaSettings, share: float, at_least_bytes: int) -> int:
     """KiB of the process's one budget, but never less than two of the largest record: a smaller queue could never pass it on."""
     return max(int(settings.memory_budget_mib * KIB * share), 2 * at_least_bytes // KIB)
+
+
+def with_statistics(options: Options, record: Callable[[str], None]) -> Options:
+    """The same options, with librdkafka's statistics handed to `record` as JSON, by whoever polls the client.
+
+    Settings of the operator's own (`KAFKA_CLIENT_OPTIONS`) win here too: `{"statistics.interval.ms": 0}` switches them off.
+    """
+    return {"statistics.interval.ms": STATISTICS_MS} | options | {"stats_cb": record}
 
 
 def producer_options(

@@ -61,12 +61,14 @@ class GroupEvents:
         on_revoked: these partitions go away: finish what is in flight of them, call `done`, and return within a deadline of your own.
         on_lost: these partitions are already somebody else's: drop what is in flight of them.
         on_expired: partition and number of records that were gone before they were read.
+        on_commit_failed: number of commits that Kafka did not take, of whichever thread.
     """
 
     on_assigned: Callable[[Mapping[int, Start | None]], None]
     on_revoked: Callable[[frozenset[int]], None]
     on_lost: Callable[[frozenset[int]], None]
     on_expired: Callable[[int, int], None]
+    on_commit_failed: Callable[[int], None] = lambda _: None
 
 
 class GroupConsumer:
@@ -84,7 +86,7 @@ class GroupConsumer:
     def __init__(self, options: Options, topic: str, events: GroupEvents) -> None:
         self._options = options | {"on_commit": self._on_commit, "error_cb": self._on_error}
         self._topic = topic
-        self._tell = ErrorLog("kafka consumer", topic=topic)
+        self._tell = ErrorLog("consumer", topic=topic)
         self._events = events
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
@@ -283,6 +285,8 @@ class GroupConsumer:
         """What Kafka says of partitions that have just come."""
         here = self._places(item.partition for item in partitions)
         found: dict[int, Start | None] = {item.partition: None for item in here}
+        if not here:  # librdkafka takes a question about nothing for a mistake
+            return found
         try:
             committed = consumer.committed(here, timeout=START_AGAIN_TIMEOUT_S)
             # Asks for the first offset from a time on; this time means the end, and one request to a broker does for all its partitions.
@@ -336,7 +340,7 @@ class GroupConsumer:
         elif error is not None and _is_fatal(error):
             self._fatal = error
         elif error is not None:
-            logger.warning("kafka consumer", topic=self._topic, partition=partition, error=error.str())
+            logger.warning("kafka error", client="consumer", topic=self._topic, partition=partition, error=error.str())
         return False
 
     def _start_again(self, consumer: Consumer) -> None:
@@ -390,11 +394,9 @@ class GroupConsumer:
             self._dirty |= failed.keys() & self._assigned & self._done.keys()
             if not self._texts_refused and any(item.code() == KafkaError.OFFSET_METADATA_TOO_LARGE for item in errors):
                 self._texts_refused = True
-                logger.error(
-                    "the broker takes no notes with commits, set offset.metadata.max.bytes to its default; an image that ends its "
-                    "process will not be found",
-                    topic=self._topic,
-                )
+                # Until then an image that ends its process is not found.
+                logger.error("the broker takes no notes with commits", topic=self._topic, set="offset.metadata.max.bytes to its default")
+        self._events.on_commit_failed(1)
         logger.info("commit will be tried again", topic=self._topic, partitions=sorted(failed), error=str(next(iter(failed.values()))))
         return False
 

@@ -37,4 +37,5 @@ class ErrorLog:
             self._told[error.code()] = (told_at, untold + 1)
             return
         self._told[error.code()] = (now, 0)
-        logger.warning(self._client, **self._where, error=error.str(), **({"as_often_before": untold} if untold else {}))
+        held_back = {"held_back": untold} if untold else {}
+        logger.warning("kafka error", client=self._client, **self._where, error=error.str(), **held_back)

@@ -143,7 +143,7 @@ class AcknowledgedProducer:
     ) -> None:
         self._options = options | {"error_cb": self._on_error}
         self._name = name
-        self._tell = ErrorLog("kafka producer", producer=name)
+        self._tell = ErrorLog("producer", producer=name)
         self._on_fatal = on_fatal
         self._own_thread = own_thread
         self._producer: Producer | None = None

@@ -35,7 +35,7 @@ class PartitionReader:
         self._options = options | {"error_cb": self._on_error}
         self._topic = topic
         self._partition = partition
-        self._tell = ErrorLog("kafka reader", topic=topic, partition=partition)
+        self._tell = ErrorLog("reader", topic=topic, partition=partition)
         self._consumer: Consumer | None = None
         self._reading = threading.Lock()
 
@@ -95,7 +95,7 @@ class PartitionReader:
             logger.warning("reading from the first record that is left", topic=self._topic, partition=self._partition, error=error.str())
             self._assign(OFFSET_BEGINNING)
         elif error is not None:
-            logger.warning("kafka reader", topic=self._topic, partition=self._partition, error=error.str())
+            logger.warning("kafka error", client="reader", topic=self._topic, partition=self._partition, error=error.str())
         return False
 
     def _on_error(self, error: KafkaError) -> None:

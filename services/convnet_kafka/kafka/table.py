@@ -42,7 +42,7 @@ class TableFollower:
     def __init__(self, options: Options, topic: str, apply: Callable[[Message], None], tick: Callable[[], None] | None = None) -> None:
         self._options = options | {"error_cb": self._on_error, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
         self._topic = topic
-        self._tell = ErrorLog("kafka reader", topic=topic)
+        self._tell = ErrorLog("reader", topic=topic)
         self._apply = apply
         self._tick = tick
         self._stop = threading.Event()
@@ -126,7 +126,7 @@ class TableFollower:
         elif error.code() == _PARTITION_EOF:
             self._caught_up.set()
         else:
-            logger.warning("kafka reader", topic=self._topic, error=error.str())
+            logger.warning("kafka error", client="reader", topic=self._topic, error=error.str())
 
     def _on_error(self, error: KafkaError) -> None:
         self._tell(error)

@@ -6,12 +6,12 @@ Owns no connection: it is given an AdminClient.
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without `as`
     AdminClient,
@@ -33,7 +33,7 @@ SESSION_TIMEOUT = "group.consumer.session.timeout.ms"
 # As local/brokersettings.py has it; Kafka's own default is 45 s.
 WANTED_SESSION_MS = 10_000
 
-logger = logging.getLogger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def slow_groups(admin: AdminClient) -> str | None:
         resource = ConfigResource(ResourceType.BROKER, str(broker))
         settings = _result(admin.describe_configs([resource], request_timeout=ADMIN_TIMEOUT_S)[resource], "describe a broker")
     except (KafkaException, StopIteration) as error:
-        logger.debug("the broker's settings cannot be read: %s", error)
+        logger.debug("the broker's settings cannot be read", error=str(error))
         return None
     session = settings.get(SESSION_TIMEOUT)
     if session is None or int(session.value) <= WANTED_SESSION_MS:

@@ -138,6 +138,11 @@ class Stack:
         with self._lock:
             return found | {child.name: child.process.pid for child in self._children if child.process is not None and child.is_running}
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """Name -> address of the probes and metrics of each server and classifier."""
+        return {child.name: child.health_url for child in self._children}
+
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal to one process, as an operator or the system would; returns its id. What dies is started again.
 

@@ -55,7 +55,7 @@ def expect_handler(
             response = from_error(error).response()
             # The caller keeps its body, so nothing can follow on this connection.
             response.force_close()
-            metrics.requests.labels(route_of(request), str(response.status)).inc()
+            metrics.answered(route_of(request), response.status, time.monotonic() - started)
             request.app[ACCESS_LOG].tell(request, response.status, started)
             return response
         # Other expectations may be ignored (RFC 9110, section 10.1.1).

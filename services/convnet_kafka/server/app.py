@@ -44,14 +44,14 @@ def build(config: ServerConfig) -> web.Application:
     """
     lifecycle = Lifecycle()
     metrics = ServerMetrics(process_registry())
-    backend = Backend(config, signing_keys(config.server), metrics.label_records_skipped.inc)
+    backend = Backend(config, signing_keys(config.server), metrics)
     slots = UploadSlots(config.server.max_uploads, metrics.uploads)
     gate = BacklogGate(BacklogLimits.of(config.server), backend.backlog.lane)
     fast_lane = FastLane(config.server.max_classify, lambda: backend.backlog.lane(Lane.FAST), metrics.classify_calls)
     room = SharedRoom.of(config.server, metrics)
-    health = Health(backend, metrics, lifecycle)
     guard = Guard(config.server, metrics)
     guard.load()
+    health = Health(backend, metrics, lifecycle, guard)
     access_log = AccessLog(at_info=config.server.access_log, names=config.server.log_names)
     app = web.Application(middlewares=[_observe(metrics, lifecycle, access_log), problems, authenticated])
     app[LIFECYCLE], app[BACKEND], app[METRICS], app[GUARD] = lifecycle, backend, metrics, guard
@@ -95,11 +95,11 @@ def _observe(metrics: ServerMetrics, lifecycle: Lifecycle, access_log: AccessLog
             with lifecycle.request():
                 response = await handler(request)
             status = response.status
-            metrics.requests.labels(route_of(request), str(status)).inc()
         except web.HTTPException as redirect:
             status = redirect.status
             raise
         finally:
+            metrics.answered(route_of(request), status, time.monotonic() - started)
             access_log.tell(request, status, started)
         if lifecycle.leaving:
             response.force_close()

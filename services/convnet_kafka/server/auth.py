@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -115,6 +116,9 @@ class Guard:
 
     def __init__(self, settings: ServerSettings, metrics: ServerMetrics) -> None:
         self._refused = metrics.refused
+        self._next_expiry = metrics.next_key_expiry
+        # When keys end that have an end, unix time, ascending.
+        self._ends: list[float] = []
         self._callers: dict[str, Caller] = {}
         self._keyring = Keyring(settings.keys_file, self._adopt) if settings.keys_file is not None else None
         self._reading: asyncio.Task[None] | None = None
@@ -137,6 +141,11 @@ class Guard:
         """Follow the keys file from now on."""
         if self._keyring is not None:
             self._reading = asyncio.create_task(self._keyring.keep_reading(), name="keys")
+
+    def sample(self) -> None:
+        """Bring the gauge up to date."""
+        at = bisect_right(self._ends, apikeys.now().timestamp())
+        self._next_expiry.set(self._ends[at] if at < len(self._ends) else 0)
 
     async def close(self) -> None:
         """Stop following it."""
@@ -186,6 +195,7 @@ class Guard:
             allowance = before.allowance if before is not None and before.allowance.rates == key.rates else Allowance(key.rates)
             callers[name] = Caller(name, key.tenant, key.allow, allowance)
         self._callers = callers
+        self._ends = sorted(key.expires.timestamp() for key in keys.keys.values() if key.expires is not None and key.revoked is None)
 
 
 def caller(request: web.Request) -> Caller:

@@ -9,18 +9,19 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 
+from convnet_kafka.certificates import first_end
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options
+from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options, with_statistics
 from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.kafka.reader import PartitionReader
 from convnet_kafka.kafka.watch import TopicWatch
 from convnet_kafka.messages import Lane
+from convnet_kafka.metrics import ServerMetrics
 from convnet_kafka.server.backlog import BacklogWatch, LaneWatch
 from convnet_kafka.server.config import HOUR_MS, ServerConfig
 from convnet_kafka.server.control import Control
@@ -54,23 +55,29 @@ class Backend:
     Args:
         config: all settings.
         keys: secrets that sign job ids.
-        count_skipped: called for every record of the labels topic that no reader may be shown.
+        metrics: of the server.
     """
 
-    def __init__(self, config: ServerConfig, keys: list[bytes], count_skipped: Callable[[], None]) -> None:
+    def __init__(self, config: ServerConfig, keys: list[bytes], metrics: ServerMetrics) -> None:
         self._config = config
+        metrics.kafka.certificate_expiry.set(
+            first_end(config.kafka.ssl_ca_location, config.kafka.ssl_certificate_location, config.kafka.ssl_key_location)
+        )
         self.topology = Topology(config.kafka.topic_prefix)
         client = f"{config.kafka.topic_prefix}-server-{socket.gethostname()}-{os.getpid()}"
         record_bytes = max_record_bytes(config.kafka)
         self._producers = {
             lane: AcknowledgedProducer(
-                producer_options(
-                    config.kafka,
-                    f"{client}-{lane.value}",
-                    linger_ms=linger_ms,
-                    share=share,
-                    max_record_bytes=record_bytes,
-                    delivery_timeout_s=config.server.delivery_timeout_s,
+                with_statistics(
+                    producer_options(
+                        config.kafka,
+                        f"{client}-{lane.value}",
+                        linger_ms=linger_ms,
+                        share=share,
+                        max_record_bytes=record_bytes,
+                        delivery_timeout_s=config.server.delivery_timeout_s,
+                    ),
+                    metrics.kafka.recorder("producer", lane.value),
                 ),
                 f"producer-{lane.value}",
             )
@@ -82,7 +89,8 @@ class Backend:
             lambda partition: PartitionReader(options, self.topology.labels, partition),
             seen_bytes=config.server.seen_memory_mib * MIB,
             max_scans=config.server.max_scans,
-            count_skipped=count_skipped,
+            count_skipped=metrics.label_records_skipped.inc,
+            count_repeated=metrics.results_repeated.inc,
         )
         self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)
         control = reader_options(config.kafka, f"{client}-control", share=READER_SHARE, max_record_bytes=MAX_CONTROL_BYTES)

@@ -98,8 +98,7 @@ class Classify:
                 if intake.last_image:
                     self._fast_lane.answered(asyncio.get_running_loop().time() - intake.ended_at, len(lines))
             finally:
-                count_images(request, self._metrics, intake, Lane.FAST)
-                self._metrics.classify_seconds.observe(time.monotonic() - started)
+                count_images(request, self._metrics, intake, Lane.FAST, started)
         self._metrics.labels.inc(len(lines))
         return self._answer(job, outcome, lines, names)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import math
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics, exposition
 from convnet_kafka.server.api_models import Alive, Ready
+from convnet_kafka.server.auth import Guard
 from convnet_kafka.server.backend import Backend
 from convnet_kafka.server.describing import described
 from convnet_kafka.server.lifecycle import Lifecycle
@@ -27,8 +28,9 @@ _NEVER_S = 1e9
 class Health:
     """Handlers of the three paths, and the sampling of gauges."""
 
-    def __init__(self, backend: Backend, metrics: ServerMetrics, lifecycle: Lifecycle) -> None:
+    def __init__(self, backend: Backend, metrics: ServerMetrics, lifecycle: Lifecycle, guard: Guard) -> None:
         self._backend = backend
+        self._guard = guard
         self._metrics = metrics
         self._lifecycle = lifecycle
 
@@ -48,11 +50,11 @@ class Health:
         return model_response(Ready(ready=not reasons, reasons=reasons), 503 if reasons else 200)
 
     @described("Metrics for Prometheus", tag="service", answers={200: None})
-    async def metrics(self, _request: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.Response:
         """All metrics of this process, or of all that share its port."""
         self.sample()
-        body = exposition(self._metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        body, content_type = exposition(self._metrics.registry, request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
     def reasons(self) -> list[str]:
         """Why this server is not ready; empty when it is."""
@@ -60,6 +62,8 @@ class Health:
 
     def sample(self) -> None:
         """Bring the gauges up to date."""
+        self._metrics.process.sample()
+        self._guard.sample()
         silent_s = self._backend.silent_s()
         self._metrics.kafka_silent.set(silent_s if math.isfinite(silent_s) else _NEVER_S)
         self._metrics.ready.set(not self.reasons())
@@ -75,11 +79,15 @@ class Health:
             return
         self._metrics.backlog_images.labels(lane.value).set(found.waiting)
         self._metrics.backlog_drain.labels(lane.value).set(-1 if found.drain_s is None else found.drain_s)
+        self._metrics.backlog_still.labels(lane.value).set(found.still_s)
         self._metrics.backlog_oldest.labels(lane.value).set(found.oldest_s)
         self._metrics.backlog_expired.labels(lane.value).set(found.expired)
 
     async def keep_sampling(self) -> None:
         """Sample until cancelled: a process that shares its port is scraped through another one."""
+        clock = asyncio.get_running_loop().time
         while True:
             self.sample()
+            due = clock() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
+            self._metrics.loop_delay.observe(max(clock() - due, 0.0))

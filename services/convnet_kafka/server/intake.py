@@ -75,6 +75,7 @@ class Intake:
         outcome: what became of the images; `accepted` only after `finish`.
         last_image: id of the last image handed over.
         ended_at: when the last image had been handed over, in the event loop's seconds; 0 before.
+        acknowledged_at: when Kafka had answered for all images that were handed over; 0 before, and when there were none.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Intake:
         self.outcome = Outcome()
         self.last_image = ""
         self.ended_at = 0.0
+        self.acknowledged_at = 0.0
 
     @property
     def images(self) -> int:
@@ -161,6 +163,8 @@ class Intake:
         self._delivery.seal()
         self.ended_at = asyncio.get_running_loop().time()
         await self._acknowledgement.wait(self._acknowledge_s)
+        if self._handed_over:
+            self.acknowledged_at = asyncio.get_running_loop().time()
         for failure in self._delivery.failures:
             name = str(failure.tag)
             if failure.code == KafkaError.MSG_SIZE_TOO_LARGE:

@@ -38,6 +38,7 @@ class LabelReaders:
         seen_bytes: memory for jobs that nobody reads at the moment.
         max_scans: stretches of partitions that may be caught up on at once.
         count_skipped: called for every record that no reader may be shown.
+        count_repeated: called for every result that came before.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class LabelReaders:
         seen_bytes: int,
         max_scans: int,
         count_skipped: Callable[[], None] = lambda: None,
+        count_repeated: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_reader = open_reader
-        self._seen = SeenJobs(seen_bytes)
+        self._seen = SeenJobs(seen_bytes, count_repeated)
         self._max_scans = max_scans
         self._skipped = Skipped(count_skipped)
         self._pool = ThreadPoolExecutor(max_workers=256, thread_name_prefix="labels")

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from convnet_kafka.errors import SettingsError
+from convnet_kafka.logs.level import AS_BEFORE, MORE, LevelSwitch, held_back
 from convnet_kafka.metrics import MULTIPROCESS_FOLDER
 from convnet_kafka.server.auth import check_access
 from convnet_kafka.server.config import ServerConfig, signing_keys
@@ -80,30 +81,42 @@ class Supervisor:
     def _pass_on(self, stop: StopRequest) -> None:
         loop = asyncio.get_running_loop()
 
-        def passed(number: signal.Signals) -> None:
-            self._stopping = True
+        level = LevelSwitch()
+
+        def told(number: signal.Signals) -> None:
             for child in self._children:
                 with suppress(ProcessLookupError):
                     child.send_signal(number)
+
+        def changed(number: signal.Signals) -> None:
+            level.change(number)
+            told(number)
+
+        def passed(number: signal.Signals) -> None:
+            self._stopping = True
+            told(number)
             stop.stop(hurry=number is signal.SIGINT)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, passed, number)
+        for number in (MORE, AS_BEFORE):
+            loop.add_signal_handler(number, changed, number)
 
     async def _keep(self, message: bytes, environment: dict[str, str], folder: str) -> None:
         """Keep one process running."""
         pause_s = FIRST_PAUSE_S
         while not self._stopping:
             started = time.monotonic()
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "convnet_kafka.server.worker",
-                stdin=asyncio.subprocess.PIPE,
-                env=environment,
-                # Of its own group: Ctrl-C reaches it through us, once.
-                process_group=0,
-            )
+            with held_back():
+                child = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "convnet_kafka.server.worker",
+                    stdin=asyncio.subprocess.PIPE,
+                    env=environment,
+                    # Of its own group: Ctrl-C reaches it through us, once.
+                    process_group=0,
+                )
             self._children.add(child)
             try:
                 if child.stdin is not None:

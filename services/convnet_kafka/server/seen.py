@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from convnet_kafka.errors import WireError
@@ -102,6 +103,7 @@ class SeenResults:
     """
 
     __slots__ = (
+        "_count_repeat",
         "_failed",
         "_failures",
         "_images",
@@ -115,7 +117,8 @@ class SeenResults:
         "total",
     )
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, count_repeat: Callable[[], None] = lambda: None) -> None:
+        self._count_repeat = count_repeat
         self.start = start
         self.covered = start
         self.total: int | None = None
@@ -151,6 +154,7 @@ class SeenResults:
         first = self._first_result(key, failed) if not revision else self._first_replay(key, revision, failed)
         if not first:
             self._repeats.append(offset)
+            self._count_repeat()
         return first
 
     def close(self, images: int) -> None:
@@ -201,17 +205,19 @@ class SeenJobs:
 
     Args:
         limit_bytes: memory that jobs without a reader may keep.
+        count_repeat: called for every result of theirs that came before.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, count_repeat: Callable[[], None] = lambda: None) -> None:
         self._limit_bytes = limit_bytes
+        self._count_repeat = count_repeat
         self._jobs: OrderedDict[str, SeenResults] = OrderedDict()
 
     def get(self, job: str, start: int) -> SeenResults:
         """What has been seen of a job; nothing yet when it is new here or was forgotten."""
         seen = self._jobs.get(job)
         if seen is None:
-            seen = self._jobs[job] = SeenResults(start)
+            seen = self._jobs[job] = SeenResults(start, self._count_repeat)
         self._jobs.move_to_end(job)
         return seen
 

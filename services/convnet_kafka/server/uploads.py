@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from aiohttp import web
 
@@ -78,8 +79,7 @@ class Uploads:
                 one = {"image": intake.last_image} if kind_of(request) is Kind.IMAGE else {}
                 return json_response(outcome.to_dict() | one, 202)
             finally:
-                count_images(request, self._metrics, intake, Lane.BULK)
-                self._metrics.upload_seconds.observe(time.monotonic() - started)
+                count_images(request, self._metrics, intake, Lane.BULK, started)
 
     def _check(self, request: web.Request) -> Job:
         """All that can be known before the body is read. Takes nothing."""
@@ -93,10 +93,23 @@ class Uploads:
         return job
 
 
-def count_images(request: web.Request, metrics: ServerMetrics, intake: Intake, lane: Lane) -> None:
-    """Add what became of one request's images, for the metrics, the log and the rate of the caller's key."""
+def count_images(request: web.Request, metrics: ServerMetrics, intake: Intake, lane: Lane, started: float) -> None:
+    """Add what became of one request's images, for the metrics, the log and the rate of the caller's key.
+
+    Args:
+        request: theirs.
+        metrics: of the server.
+        intake: took them.
+        lane: which they are on.
+        started: `time.monotonic()` when the request came, the clock of the event loop.
+    """
     note_images(request, intake.images)
     caller(request).charge(intake.images, lane)
     for name, count in intake.outcome.counts().items():
         if count:
-            metrics.images.labels(name).inc(count)
+            metrics.images.labels(lane.value, name).inc(count)
+    for reason, count in Counter(refusal.code.value for refusal in intake.outcome.refused).items():
+        metrics.images_refused.labels(reason).inc(count)
+    if intake.acknowledged_at:
+        metrics.accept_seconds.labels(lane.value).observe(intake.ended_at - started)
+        metrics.acknowledge_seconds.labels(lane.value).observe(intake.acknowledged_at - intake.ended_at)

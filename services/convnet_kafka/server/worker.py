@@ -9,6 +9,7 @@ import orjson
 
 from convnet_kafka import logs
 from convnet_kafka.garbage import collect_seldom
+from convnet_kafka.logs.level import LevelSwitch
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.run import StopRequest, serve
 from convnet_kafka.server.transfer import load
@@ -32,6 +33,7 @@ def main() -> None:
     """Entry point of `python -m convnet_kafka.server.worker`."""
     config, log = load(orjson.loads(sys.stdin.buffer.readline()))
     logs.configure(log.level, log.json)
+    LevelSwitch().follow_signals()
     collect_seldom()
     asyncio.run(work(config))
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from convnet.images import DecodeLimits
 from convnet_kafka.classifier import answers
 from convnet_kafka.classifier.answers import CANCELLED, Answers, Shadow, in_share
+from convnet_kafka.classifier.quality import Quality
 from convnet_kafka.classifier.results import Failed, ModelBroken, Result, ResultMaker
 from convnet_kafka.messages import FailureCode, ImageRecord
 from convnet_kafka.metrics import ClassifierMetrics
@@ -52,7 +53,7 @@ def make(metrics: ClassifierMetrics, out_of_use: list[int]) -> Make:
         return Answers(
             stable or maker(1),
             cancelled if cancelled is not None else set(),
-            metrics=metrics,
+            quality=Quality(metrics, 20),
             on_broken=lambda one, _why: out_of_use.append(one.version),
             **other,  # type: ignore[arg-type]
         )
@@ -142,7 +143,7 @@ def test_a_broken_stable_model_is_told_also_when_there_is_a_canary(make: Make) -
 def test_a_shadow_is_compared_after_the_results_and_changes_none(make: Make, metrics: ClassifierMetrics) -> None:
     shadow = maker(3)
     shadow._classes = ("other",) * 8 + shadow._classes[8:]  # it differs below class 8
-    one = make(shadow=Shadow(shadow, lambda *_: None, metrics))
+    one = make(shadow=Shadow(shadow, lambda *_: None, Quality(metrics, 20)))
     results = one.results([image(STABLE_JOB, 70), image(STABLE_JOB, 80), image(STABLE_JOB, 90), image(STABLE_JOB, POISON)])
     assert versions(results) == [1, 1, 1, 1]
     assert shadow.predictor.batches == []  # type: ignore[attr-defined]
@@ -150,9 +151,10 @@ def test_a_shadow_is_compared_after_the_results_and_changes_none(make: Make, met
     assert shadow.predictor.batches == [3]  # type: ignore[attr-defined]
     assert one.compare() == 0.0
     counted = {
-        name: metrics.registry.get_sample_value("convnet_classifier_shadow_images_total", {"agreement": name}) for name in AGREEMENTS
+        name: metrics.registry.get_sample_value("convnet_classifier_compared_images_total", {"role": "shadow", "agreement": name})
+        for name in AGREEMENTS
     }
-    assert counted == {"same": 2, "other": 1, "failed": None}
+    assert counted == {"same": 2, "other": 1, "failed": 0}
 
 
 AGREEMENTS = ("same", "other", "failed")
@@ -160,7 +162,7 @@ AGREEMENTS = ("same", "other", "failed")
 
 def test_a_broken_shadow_is_out_of_use_and_harms_nothing(make: Make, metrics: ClassifierMetrics) -> None:
     told: list[str] = []
-    one = make(shadow=Shadow(broken(maker(3)), lambda _maker, why: told.append(why), metrics))
+    one = make(shadow=Shadow(broken(maker(3)), lambda _maker, why: told.append(why), Quality(metrics, 20)))
     assert versions(one.results([image(STABLE_JOB)])) == [1]
     one.compare()
     assert told == ["model 3 fails on its own warm-up batch: broken"]
@@ -176,3 +178,22 @@ def _fails_on(one: ResultMaker, shade: int) -> Callable[..., object]:
         return predict(images)
 
     return failing
+
+
+def test_some_of_the_canarys_images_are_asked_of_stable_too_once_their_labels_are_on_their_way(
+    make: Make, metrics: ClassifierMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "CANARY_COMPARED", 2)
+    stable, canary = maker(1), maker(2)
+    canary._classes = ("other",) * 8 + canary._classes[8:]  # it differs below class 8
+    one = make(stable, canary=canary, canary_percent=100)
+    results = one.results([image(CANARY_JOB, shade) for shade in (70, 71, 80, 81)])
+    assert versions(results) == [2, 2, 2, 2]
+    assert stable.predictor.batches == []  # type: ignore[attr-defined]
+    assert one.compare() > 0
+    assert stable.predictor.batches == [2]  # type: ignore[attr-defined]
+    value = metrics.registry.get_sample_value
+    counted = {name: value("convnet_classifier_compared_images_total", {"role": "canary", "agreement": name}) for name in AGREEMENTS}
+    assert counted == {"same": 1, "other": 1, "failed": 0}
+    assert value("convnet_classifier_confidence_count", {"role": "stable"}) == 0  # asked for nobody
+    assert one.compare() == 0.0

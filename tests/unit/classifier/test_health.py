@@ -28,7 +28,7 @@ def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
     ready = ["no stable model yet: train one"]
     idle = ["idle in the fast lane"]
     registry = CollectorRegistry()
-    ClassifierMetrics(registry).model.set(3)
+    ClassifierMetrics(registry).model.labels("stable").set(3)
     with HealthServer("127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, notes=lambda: idle, registry=registry) as server:
         url = f"http://127.0.0.1:{server.port}"
         assert get(f"{url}/healthz") == (200, b'{"alive": true, "reasons": []}')
@@ -39,7 +39,7 @@ def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
         status, body = get(f"{url}/readyz")
         assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "notes": ["idle in the fast lane"]})
         assert get(f"{url}/healthz")[0] == 503
-        assert b"convnet_classifier_model_version 3.0" in get(f"{url}/metrics")[1]
+        assert b'convnet_classifier_model_version{role="stable"} 3.0' in get(f"{url}/metrics")[1]
 
 
 def test_a_port_in_use_is_a_wrong_setting() -> None:
