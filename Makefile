@@ -18,7 +18,7 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long lint format generate rules requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long cluster-test cluster-test-long lint format generate rules requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
