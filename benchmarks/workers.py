@@ -121,13 +121,13 @@ def prepare_limit(models: Path, files: list[Path], max_batch: int) -> Callable[[
     return work
 
 
-def prepare_client(server_url: str) -> Callable[..., Any]:
+def prepare_client(server_url: str, *, tracing: bool = False) -> Callable[..., Any]:
     """The client of the whole path: sends a folder and reads labels until the last one, or measures single calls."""
-    from convnet_kafka.client import Client  # noqa: PLC0415 - only this process needs it
+    from convnet_kafka.client import Client, ClientOptions  # noqa: PLC0415 - only this process needs it
 
     async def bulk(folder: Path) -> tuple[int, int]:
         labelled = failed = 0
-        async with Client(server_url) as client:
+        async with Client(server_url, ClientOptions(tracing=tracing)) as client:
             async for label in client.classify([folder]):
                 if label.error is None:
                     labelled += 1

@@ -14,10 +14,14 @@ pin() { # output, further arguments
 }
 
 pin dev --extra dev --constraint requirements/constraints.in pyproject.toml
-for extra in server classifier client train broker local; do
+for extra in client train broker local; do
   pin "$extra" --extra "$extra" --constraint requirements/dev.txt pyproject.toml
 done
-pin client-image --extra client --extra report --constraint requirements/dev.txt pyproject.toml
+# What the images of the services hold: there tracing is turned on by the environment alone.
+for extra in server classifier; do
+  pin "$extra" --extra "$extra" --extra tracing --constraint requirements/dev.txt pyproject.toml
+done
+pin client-image --extra client --extra report --extra tracing --constraint requirements/dev.txt pyproject.toml
 pin bootstrap --constraint requirements/dev.txt requirements/bootstrap.in
 pin charts --no-deps requirements/charts.in
 pin go --no-deps requirements/go.in

@@ -7,6 +7,7 @@ Everything on the hot path is a plain function or a slotted dataclass: a record 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MAX_TENANT_BYTES = 64
 MAX_DETAIL_BYTES = 500
 # Kafka numbers partitions in 32 bits, signed; a larger number could not even be handed to a producer.
 MAX_PARTITION = 2**31 - 1
+# W3C Trace Context, version 00; what does not look like this is passed over.
+_TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Headers = list[tuple[str, bytes]]
 # Class names and their probabilities, the best first.
@@ -124,6 +127,12 @@ def _bytes(value: bytes | str | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
+def traceparent_of(value: bytes | str | None) -> str | None:
+    """A `traceparent` as it is passed on, or None when there is none that is well-formed."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    return text if text is not None and _TRACEPARENT.fullmatch(text) else None
+
+
 def _required(headers: Found, name: str) -> str:
     """One header as text."""
     value = headers.get(name)
@@ -179,7 +188,7 @@ class ImageRecord:
         tenant: whose image it is.
         submitted_at_ms: when a server accepted it, milliseconds since the epoch.
         revision: 0, and one more each time an operator replays it.
-        traceparent: W3C trace context, or None.
+        traceparent: W3C trace context, well-formed, or None.
         content: the encoded file, untouched.
     """
 
@@ -203,7 +212,6 @@ class ImageRecord:
             WireError: not a record of ours.
         """
         found = _checked(headers)
-        traceparent = _bytes(found.get("traceparent"))
         reply_partition = _required_int(found, "reply-partition")
         if reply_partition > MAX_PARTITION:
             raise WireError(f"the record's header 'reply-partition' is {reply_partition}: Kafka has no such partition (docs/wire.md)")
@@ -216,7 +224,7 @@ class ImageRecord:
             tenant=_required(found, "tenant"),
             submitted_at_ms=_required_int(found, "submitted-at"),
             revision=_required_int(found, "revision") if "revision" in found else 0,
-            traceparent=traceparent.decode("ascii", "replace") if traceparent else None,
+            traceparent=traceparent_of(found["traceparent"]) if "traceparent" in found else None,
             content=value or b"",
         )
 
@@ -240,6 +248,7 @@ class LabelRecord:
         labelled_at_ms: when the classifier published this result.
         instead_of: version of a canary that failed on this image, in whose place another model answered; None as a rule.
         top: the most probable classes, best first, where that is set or the label is `uncertain`; None otherwise.
+        traceparent: W3C trace context of the classifier that published this, or the image's own where that has none; None as a rule.
     """
 
     image: str
@@ -255,6 +264,7 @@ class LabelRecord:
     labelled_at_ms: int
     instead_of: int | None = None
     top: Top | None = None
+    traceparent: str | None = None
 
     def to_json(self) -> bytes:
         """The record's value. One line, so that it is also a line of NDJSON."""
@@ -273,6 +283,8 @@ class LabelRecord:
             value["instead_of"] = self.instead_of
         if self.top is not None:
             value["top"] = self.top
+        if self.traceparent is not None:
+            value["traceparent"] = self.traceparent
         return orjson.dumps(value)
 
     @classmethod
@@ -299,6 +311,7 @@ class LabelRecord:
                 labelled_at_ms=fields["labelled_at_ms"],
                 instead_of=fields.get("instead_of"),
                 top=tuple((name, probability) for name, probability in top) if top is not None else None,
+                traceparent=fields.get("traceparent"),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error_:
             raise WireError(f"not a label record ({error_}): {bytes(value)[:80] if isinstance(value, bytes) else value!r}") from error_
@@ -309,7 +322,7 @@ FAILED_KIND = b"failed"
 _RESULT_KINDS = (None, FAILED_KIND)
 
 
-def label_headers(*, job: str, image: str, revision: int, tenant: str, failed: bool) -> Headers:
+def label_headers(*, job: str, image: str, revision: int, tenant: str, failed: bool, traceparent: str | None = None) -> Headers:
     """What a reader needs to skip, de-duplicate, count or refuse a result without parsing its JSON."""
     headers: Headers = [
         ("wire", WIRE_VERSION_HEADER),
@@ -320,6 +333,8 @@ def label_headers(*, job: str, image: str, revision: int, tenant: str, failed: b
     ]
     if failed:
         headers.append(("kind", FAILED_KIND))
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
     return headers
 
 

@@ -188,6 +188,17 @@ class ClassifierSettings(BaseSettings):
     """Seconds without a heartbeat of the loop until `/healthz` says no."""
 
 
+class TracingSettings(BaseSettings):
+    """What OpenTelemetry's own variables do not say of traces (docs/tracing.md). Environment prefix: `CONVNET_TRACING_`."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVNET_TRACING_", extra="ignore", use_attribute_docstrings=True)
+
+    images: Annotated[int, Field(ge=1)] = 16
+    """Images of one traced upload that are traced one by one; after them one more each time their number doubles."""
+    public_endpoint: bool = False
+    """Callers are strangers: their traces are linked to and not gone on with, and the server's own sampler says what is recorded."""
+
+
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 

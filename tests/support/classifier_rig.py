@@ -30,6 +30,7 @@ from convnet_kafka.kafka.producer import ProducerBroken
 from convnet_kafka.messages import LabelRecord, Lane, image_base_headers, image_headers, image_id
 from convnet_kafka.metrics import ClassifierMetrics
 from convnet_kafka.topology import Topology
+from convnet_kafka.tracing.batches import BatchTraces
 from support.memory_kafka import MemoryConsumer, MemoryProducer, MemoryTopic, Sent
 from support.waiting import until
 
@@ -90,6 +91,7 @@ class Rig:
     revoke_timeout_s: float = 5.0
     drain_timeout_s: float = 5.0
     cancelled: set[str] = field(default_factory=set)
+    traces: BatchTraces | None = None
     _answers: Answers | None = None
     _thread: threading.Thread | None = None
 
@@ -133,6 +135,7 @@ class Rig:
             stop=self.stop.is_set,
             beat=lambda: None,
             drain_timeout_s=self.drain_timeout_s,
+            traces=self.traces,
         )
         for reader in self.lanes.values():
             reader.start()

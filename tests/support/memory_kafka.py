@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
 
 from convnet_kafka.kafka.consumer import GroupEvents, Start
 from convnet_kafka.kafka.producer import Delivery
@@ -27,6 +27,7 @@ class Record:
     payload: bytes
     number: int = 0
     name: str = "images"
+    made_ms: int = 0
 
     def topic(self) -> str:
         return self.name
@@ -42,6 +43,9 @@ class Record:
 
     def value(self) -> bytes:
         return self.payload
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_CREATE_TIME, self.made_ms
 
     def error(self) -> None:
         return None
@@ -59,7 +63,7 @@ class MemoryTopic:
     def put(self, payload: bytes, headers: Headers | None = None, partition: int = 0) -> None:
         with self.changed:
             log = self.records[partition]
-            log.append(Record(len(log), headers or [], payload, partition))
+            log.append(Record(len(log), headers or [], payload, partition, made_ms=time.time_ns() // 1_000_000))
             self.changed.notify_all()
 
 

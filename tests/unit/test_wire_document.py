@@ -72,7 +72,7 @@ def test_every_header_of_an_image_is_documented_and_every_required_one_is_requir
 
 
 def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None:
-    result = messages.label_headers(job=JOB, image="0" * 32, revision=0, tenant="default", failed=True)
+    result = messages.label_headers(job=JOB, image="0" * 32, revision=0, tenant="default", failed=True, traceparent="00-0-0-01")
     assert {name for name, _ in result} == first_cells(section("A result")) - {code.value for code in FailureCode}
     close = messages.close_headers(job=JOB, tenant="default")
     assert {name for name, _ in close} <= set(codes(section("The end of a job")))
@@ -83,7 +83,15 @@ def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None
 
 
 def test_every_failure_code_is_documented() -> None:
-    assert {code.value for code in FailureCode} == first_cells(section("A result")) - {"wire", "job", "image", "tenant", "revision", "kind"}
+    assert {code.value for code in FailureCode} == first_cells(section("A result")) - {
+        "wire",
+        "job",
+        "image",
+        "tenant",
+        "revision",
+        "kind",
+        "traceparent",
+    }
 
 
 def test_documented_results_are_read_and_written_as_they_stand() -> None:

@@ -9,11 +9,15 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
 from convnet_kafka.classifier.quarantine import Watch
 from convnet_kafka.messages import Lane
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.batches import BatchTrace
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +49,7 @@ class Batch:
         worked: True once the loop has its results, whether Kafka has them or not.
         alone: how often its one record has been begun alone, this time included; 0 for a batch like any other.
         guilty: its one image is to be set aside, unseen.
+        trace: what traces it; None as a rule.
     """
 
     lane: Lane
@@ -54,6 +59,7 @@ class Batch:
     worked: bool = False
     alone: int = 0
     guilty: bool = False
+    trace: BatchTrace | None = None
 
 
 class Turns:

@@ -11,20 +11,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.handoff import Batch, Handoff
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.measuring import LaneMeter, Sent
-from convnet_kafka.classifier.publishing import Publisher
+from convnet_kafka.classifier.publishing import LABELLED, Publisher
 from convnet_kafka.classifier.quarantine import set_aside
+from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.messages import ImageRecord, Lane
 from convnet_kafka.metrics import ClassifierMetrics
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.batches import BatchTraces
 
 logger = structlog.get_logger(__name__)
 # Asked before a line is put together: a batch comes every few milliseconds.
@@ -67,6 +72,7 @@ class Pipeline:
         stop: whether it is time to end.
         beat: called at least every 100 ms while the loop goes round.
         drain_timeout_s: seconds to work off at the end what has begun.
+        traces: makes spans of batches; None when nobody asks for any.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Pipeline:
         stop: Callable[[], bool],
         beat: Callable[[], None],
         drain_timeout_s: float,
+        traces: BatchTraces | None = None,
     ) -> None:
         self._lanes = lanes
         self._producers = producers
@@ -92,6 +99,7 @@ class Pipeline:
         self._stop = stop
         self._beat = beat
         self._drain_timeout_s = drain_timeout_s
+        self._traces = traces
         self._sampled_at = 0.0
         self._deadline: float | None = None
         self._half_done = False
@@ -173,6 +181,8 @@ class Pipeline:
                 batch, _, sent = batches.popleft()
                 batch.stored = settled = True
                 self._meters[lane].stored(sent)
+                if batch.trace is not None:
+                    batch.trace.stored()
             if settled:
                 reader.settle()
         now = time.monotonic()
@@ -188,17 +198,25 @@ class Pipeline:
         started = time.perf_counter()
         messages, records = self._publisher.parse(batch.messages)
         parsed = time.perf_counter()
-        results = [set_aside(batch.alone)] * len(records) if batch.guilty else model.results(records)
+        if self._traces is not None:
+            batch.trace = self._traces.begin(lane, batch.alone, messages, records)
+        results = _results(batch, records, model)
+        decode_s, predict_s = model.taken()
         predicted = time.perf_counter()
         producer = self._producers[lane]
         shipment = Shipment(
             producer, lambda: self._make_room(producer), on_resent=self._metrics.resent.inc, on_refused=self._metrics.results_refused.inc
         )
         if records:
-            self._publisher.publish(shipment, lane, messages, records, results)
+            traceparents = None
+            if batch.trace is not None:
+                outcomes = [result.code.value if isinstance(result, Failed) else LABELLED for result in results]
+                traceparents = batch.trace.publishing(outcomes, model.version, decode_s, predict_s)
+            self._publisher.publish(shipment, lane, messages, records, results, traceparents)
+            if batch.trace is not None:
+                batch.trace.published()
         shipment.seal()
         published = time.perf_counter()
-        decode_s, predict_s = model.taken()
         stages = {"parse": parsed - started, "decode": decode_s, "predict": predict_s, "publish": published - predicted}
         sent = self._meters[lane].sent(records, results, stages, cancelled=model.unasked, since=published - started)
         self._in_flight[lane].append((batch, shipment, sent))
@@ -230,3 +248,13 @@ def _tell(lane: Lane, model: int, records: Sequence[ImageRecord], stages: Mappin
     milliseconds = {f"{stage}_ms": round(seconds * 1000, 3) for stage, seconds in stages.items()}
     jobs = sorted({record.job for record in records})
     logger.debug("batch classified", lane=lane.value, model=model, images=len(records), jobs=jobs, **milliseconds)
+
+
+def _results(batch: Batch, records: Sequence[ImageRecord], model: Answers) -> list[Result]:
+    """One for each image. What is logged meanwhile names the trace, if there is one."""
+    if batch.guilty:
+        return [set_aside(batch.alone)] * len(records)
+    if batch.trace is None:
+        return model.results(records)
+    with bound_contextvars(**batch.trace.ids):
+        return model.results(records)

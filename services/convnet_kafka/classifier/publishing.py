@@ -75,12 +75,23 @@ class Publisher:
         messages: Sequence[Message],
         records: Sequence[ImageRecord],
         results: Sequence[Result],
+        traceparents: Sequence[str | None] | None = None,
     ) -> None:
-        """Send every result, in order; the sequences belong together item by item."""
+        """Send every result, in order; the sequences belong together item by item.
+
+        Args:
+            shipment: takes them.
+            lane: where the images came from.
+            messages: the images.
+            records: the same, parsed.
+            results: of them.
+            traceparents: of the labels; None where they are the images' own, as a rule none.
+        """
         now = now_ms()
         topic = self._labels_topic
         failures: Counter[str] = Counter()
-        for message, record, result in zip(messages, records, results, strict=True):
+        for index, (message, record, result) in enumerate(zip(messages, records, results, strict=True)):
+            traceparent = record.traceparent if traceparents is None else traceparents[index]
             if isinstance(result, Failed):
                 failures[result.code.value] += 1
                 _tell_failed(lane, record, result)
@@ -96,6 +107,7 @@ class Publisher:
                     lane,
                     record.submitted_at_ms,
                     now,
+                    traceparent=traceparent,
                 )
                 if result.code is not FailureCode.CANCELLED:  # somebody has said that nobody wants it
                     self._dead_letters.send(shipment, message, record, result, result.model)
@@ -103,10 +115,28 @@ class Publisher:
                 name, confidence, model, failed, top = result
                 submitted = record.submitted_at_ms
                 label = LabelRecord(
-                    record.image, record.name, record.revision, name, confidence, None, None, model, lane, submitted, now, failed, top
+                    record.image,
+                    record.name,
+                    record.revision,
+                    name,
+                    confidence,
+                    None,
+                    None,
+                    model,
+                    lane,
+                    submitted,
+                    now,
+                    failed,
+                    top,
+                    traceparent,
                 )
             headers = label_headers(
-                job=record.job, image=record.image, revision=record.revision, tenant=record.tenant, failed=label.error is not None
+                job=record.job,
+                image=record.image,
+                revision=record.revision,
+                tenant=record.tenant,
+                failed=label.error is not None,
+                traceparent=traceparent,
             )
             shipment.send(topic, label.to_json(), headers, partition=record.reply_partition)
         self._count(lane, len(records), failures)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -42,6 +43,9 @@ from convnet_kafka.metrics import ClassifierMetrics, process_registry
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology, max_dead_letter_bytes, max_record_bytes
 
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.batches import BatchTraces
+
 logger = structlog.get_logger(__name__)
 
 # Nobody waits for a bulk label, and one request of 64 labels costs the broker what a request of one does.
@@ -70,9 +74,12 @@ class Classifier:
         settings: of the classifier.
         kafka: how to reach Kafka.
         topics: whether missing topics are created.
+        traces: makes spans of batches; None when nobody asks for any.
     """
 
-    def __init__(self, settings: ClassifierSettings, kafka: KafkaSettings, topics: TopicSettings) -> None:
+    def __init__(
+        self, settings: ClassifierSettings, kafka: KafkaSettings, topics: TopicSettings, traces: BatchTraces | None = None
+    ) -> None:
         self._settings = settings
         self._kafka = kafka
         self._topology = Topology(kafka.topic_prefix)
@@ -80,6 +87,7 @@ class Classifier:
         self._metrics = ClassifierMetrics(process_registry())
         self._metrics.kafka.certificate_expiry.set(first_end(kafka.ssl_ca_location, kafka.ssl_certificate_location, kafka.ssl_key_location))
         self._topics = ClassifierTopics(kafka, topics)
+        self._traces = traces
         registry = Registry(settings.models)
         self._models = ModelWatch(
             registry.aliases,
@@ -230,6 +238,7 @@ class Classifier:
             beat=self._beat,
             # The rest of the time is for the last commit and the goodbye.
             drain_timeout_s=max(self._settings.drain_timeout_s - self._settings.revoke_timeout_s, 0.0),
+            traces=self._traces,
         )
         for producer in producers.values():
             producer.start()

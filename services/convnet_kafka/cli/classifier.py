@@ -13,6 +13,8 @@ from convnet_kafka import logs, settings
 from convnet_kafka.garbage import collect_seldom
 from convnet_kafka.logs.level import LevelSwitch
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings, TopicSettings
+from convnet_kafka.topology import Topology
+from convnet_kafka.tracing import FLUSH_S, start
 
 
 @click.command()
@@ -38,7 +40,13 @@ def command(bootstrap_servers: str | None, topic_prefix: str | None, create_topi
     topics = settings.load(TopicSettings, create=create_topics)
     from convnet_kafka.classifier.service import Classifier  # noqa: PLC0415 - wrong settings are told before anything slow is imported
 
-    classifier = Classifier(classifier_settings, kafka, topics)
+    tracing = start("classifier")
+    traces = None
+    if tracing is not None:
+        from convnet_kafka.tracing.batches import BatchTraces  # noqa: PLC0415 - OpenTelemetry is imported only where it is asked for
+
+        traces = BatchTraces(tracing, Topology(kafka.topic_prefix))
+    classifier = Classifier(classifier_settings, kafka, topics, traces)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,4 +57,8 @@ def command(bootstrap_servers: str | None, topic_prefix: str | None, create_topi
         signal.signal(number, stop)
     LevelSwitch().follow_signals()
     collect_seldom()
-    classifier.run()
+    try:
+        classifier.run()
+    finally:
+        if tracing is not None:
+            tracing.close(FLUSH_S)

@@ -27,6 +27,7 @@ from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.client.session import Client
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.errors import ServerError
+from convnet_kafka.tracing import FLUSH_S, start
 
 _STDIN = "-"
 
@@ -69,12 +70,19 @@ def command(
     """
     if not paths:
         raise click.UsageError("no folder or file was given: name one, or set IMG_DIR")
-    options = ClientOptions(connections, RetryPolicy(give_up_s=timeout), strict=strict)
+    tracing = start("client")
+    if tracing is not None:
+        tracing.share()
+    options = ClientOptions(connections, RetryPolicy(give_up_s=timeout), strict=strict, tracing=tracing is not None)
     show = Show(as_json=as_json, quiet=quiet)
     run = ClassifyRun(paths, server, job, options, deadline, shared.open_output(output), show)
     if page is not None:
         run.report_to(page)
-    ended = shared.run(run.collect)
+    try:
+        ended = shared.run(run.collect)
+    finally:
+        if tracing is not None:
+            tracing.close(FLUSH_S)
     sys.exit(run.finish() if ended else run.interrupted())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from convnet_kafka.client.errors import BrokenAnswer, Refused, ServerAway, Unrea
 from convnet_kafka.client.label import Filter
 from convnet_kafka.client.packing import Batch
 from convnet_kafka.errors import ServerError, SettingsError
+from convnet_kafka.tracing import calls
 
 # A server that is there accepts a connection in milliseconds; this is for the other side of the world.
 _CONNECT_S = 10.0
@@ -35,6 +36,7 @@ _ANSWER_S = 150.0
 # A server, or a proxy that has never heard of 100 (Continue), may stay silent; then the body is sent unasked (RFC 9110, 10.1.1).
 _CONTINUE_S = 5.0
 _LARGEST_ANSWER_DETAIL = 500
+_JOBS = "/v1/jobs/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,16 @@ class Api:
         url: `http://host:port`, with a path before `/v1` if a proxy adds one.
         connections: uploads at once; the stream of labels and short calls come on top.
         key: the API key, where the server asks for one.
+        tracing: whether calls are traced by the application's OpenTelemetry.
+
+    Attributes:
+        traces: makes spans, or None.
+
+    Raises:
+        SettingsError: the address, the key, or tracing cannot be used.
     """
 
-    def __init__(self, url: str, connections: int, key: str | None = None) -> None:
+    def __init__(self, url: str, connections: int, key: str | None = None, *, tracing: bool = False) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise SettingsError(f"the server must be an http:// or https:// address, not {url!r}: for example http://127.0.0.1:8080")
@@ -70,6 +79,7 @@ class Api:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._ask_first = True
+        self.traces = calls(self.url) if tracing else None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -213,10 +223,25 @@ class Api:
 
     @asynccontextmanager
     async def _request(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self.traces is None:
+            async with self._answer(method, path, **options) as response:
+                yield response
+            return
+        headers = dict(options.pop("headers", None) or {})
+        with self.traces.call(method, _route(path), headers) as call:
+            async with self._answer(method, path, headers=headers, on_status=call.answered, **options) as response:
+                yield response
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, on_status: Callable[[int], None] | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the client is used outside of its `async with`")
         try:
             async with self._session.request(method, self.url + path, allow_redirects=False, **options) as response:
+                if on_status is not None:
+                    on_status(response.status)
                 if response.status >= 300:
                     # Its body is not worth a connection, and after an answer before the body nobody knows what is still on the line.
                     try:
@@ -266,7 +291,15 @@ class _Request(aiohttp.ClientRequest):
 
 
 def _job_path(job: str) -> str:
-    return f"/v1/jobs/{quote(job, safe='')}"
+    return f"{_JOBS}{quote(job, safe='')}"
+
+
+def _route(path: str) -> str:
+    """A path as its template: a job's id gives access to it and stands in no span."""
+    if not path.startswith(_JOBS):
+        return path
+    _, slash, rest = path.removeprefix(_JOBS).partition("/")
+    return f"{_JOBS}{{job}}{slash}{rest}"
 
 
 def _reason(error: BaseException) -> str:

@@ -20,11 +20,13 @@ class ClientOptions:
         connections: uploads at once, 1 to 64.
         retry: how patient it is with a server that is away or busy.
         strict: end with the first source that cannot be read (SourceError); otherwise it is named as a failure and the rest is sent.
+        tracing: make spans of calls and labels with the application's own OpenTelemetry (docs/tracing.md), and pass the trace on.
     """
 
     connections: int = DEFAULT_CONNECTIONS
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     strict: bool = False
+    tracing: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.connections <= 64:

@@ -149,7 +149,8 @@ class LabelStream:
         """Labels of whole lines; remembers how far they go."""
         found = _Lines()
         append, parse, loads, classes = found.labels.append, Label.parse, orjson.loads, self._classes
-        cursor = self._cursor
+        cursor, traces = self._cursor, self._api.traces
+        traced: list[str] = []
         for line in lines:
             if not line:
                 continue
@@ -164,8 +165,12 @@ class LabelStream:
                     item["label"] = classes.setdefault(known, known)
                 append(parse(item))
                 cursor = item["cursor"]
+                if traces is not None and "traceparent" in item:
+                    traced.append(item["traceparent"])
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 found.broken = line
                 break
         self._cursor = cursor
+        if traces is not None and traced:
+            traces.received(traced)
         return found

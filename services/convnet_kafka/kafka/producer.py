@@ -27,6 +27,10 @@ POLL_S = 0.1
 REFUSALS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 
+# What was wrong, or None; and the record with its place, or None when it never left.
+OnAnswer = Callable[[KafkaError | None, Message | None], None]
+
+
 class QueueFull(Exception):
     """The producer's queue is full: wait until records have been acknowledged."""
 
@@ -78,6 +82,7 @@ class Delivery:
         partition: int = -1,
         key: bytes | None = None,
         tag: object = None,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         """Hand one record to the producer.
 
@@ -88,16 +93,20 @@ class Delivery:
             partition: a partition, or -1 to let the producer choose (sticky).
             key: the record's key, if any.
             tag: comes back in `failures`.
+            on_answer: told of this record's acknowledgement or failure as well, from the producer's thread; None as a rule.
 
         Raises:
             QueueFull: nothing was sent; wait and try again.
         """
         try:
-            self._producer.produce(topic, value, headers, partition, key, partial(self._on_delivery, tag))
+            answered = partial(self._on_delivery, tag) if on_answer is None else partial(self._tell_and_count, on_answer, tag)
+            self._producer.produce(topic, value, headers, partition, key, answered)
         except BufferError:
             raise QueueFull from None
         except KafkaException as error:
             self.failures.append(_failure(tag, error.args[0]))
+            if on_answer is not None:
+                on_answer(error.args[0], None)
             return
         self.sent += 1
 
@@ -117,6 +126,10 @@ class Delivery:
         self._acknowledged += 1
         if self._sealed:
             self._check()
+
+    def _tell_and_count(self, on_answer: OnAnswer, tag: object, error: KafkaError | None, message: Message) -> None:
+        on_answer(error, message)
+        self._on_delivery(tag, error, message)
 
     def _check(self) -> None:
         # Both threads may get here at once; the lock, never released, lets one of them call.

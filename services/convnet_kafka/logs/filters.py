@@ -10,7 +10,7 @@ import time
 REPEAT_S = 10.0
 # What aiohttp says of bytes that are no HTTP, of which anybody may send any number.
 _MALFORMED_LOGGER = "aiohttp.server.malformed"
-_REPEATING_LOGGERS = ("librdkafka", "convnet_kafka.kafka", _MALFORMED_LOGGER)
+_REPEATING_LOGGERS = ("librdkafka", "convnet_kafka.kafka", "opentelemetry", _MALFORMED_LOGGER)
 # Of all others so many alike are told before they are held back: an image at fault may come a million times.
 ALLOWANCE = 20
 # Kinds that are remembered; the oldest is forgotten first.

@@ -15,6 +15,7 @@ from convnet_kafka.server.accesslog import ACCESS_LOG, route_of
 from convnet_kafka.server.auth import GUARD
 from convnet_kafka.server.lifecycle import Lifecycle
 from convnet_kafka.server.problems import Problem, from_error
+from convnet_kafka.server.traced import tell_refusal
 
 
 def check_serving(lifecycle: Lifecycle) -> None:
@@ -57,6 +58,7 @@ def expect_handler(
             response.force_close()
             metrics.answered(route_of(request), response.status, time.monotonic() - started)
             request.app[ACCESS_LOG].tell(request, response.status, started)
+            tell_refusal(request, response.status)
             return response
         # Other expectations may be ignored (RFC 9110, section 10.1.1).
         if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":

@@ -106,6 +106,7 @@ class LabelShown(ApiModel):
     labelled_at_ms: Milliseconds
     instead_of: Count | None = Field(default=None, description="version of a canary that failed on this image")
     top: list[tuple[str, Share]] | None = Field(default=None, description="most probable classes, best first; where set, or `uncertain`")
+    traceparent: str | None = Field(default=None, description="W3C trace context, where the image was traced")
 
 
 class LabelsPage(ApiModel):

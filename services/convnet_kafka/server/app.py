@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -29,22 +30,30 @@ from convnet_kafka.server.overload import BacklogGate, BacklogLimits, UploadSlot
 from convnet_kafka.server.pages import Pages
 from convnet_kafka.server.problems import Handler, problems
 from convnet_kafka.server.receiving import SharedRoom
+from convnet_kafka.server.traced import TRACES, traced
 from convnet_kafka.server.uploads import Uploads
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.requests import RequestTraces
 
 LIFECYCLE = web.AppKey("lifecycle", Lifecycle)
 BACKEND = web.AppKey("backend", Backend)
 METRICS = web.AppKey("metrics", ServerMetrics)
 
 
-def build(config: ServerConfig) -> web.Application:
+def build(config: ServerConfig, traces: RequestTraces | None = None) -> web.Application:
     """An application that is not started: no thread, no connection. Its start-up starts the backend, its clean-up ends it.
+
+    Args:
+        config: all settings.
+        traces: makes spans of requests; None when nobody asks for any.
 
     Raises:
         SettingsError: a signing key is missing or too short, or the keys file cannot be used.
     """
     lifecycle = Lifecycle()
     metrics = ServerMetrics(process_registry())
-    backend = Backend(config, signing_keys(config.server), metrics)
+    backend = Backend(config, signing_keys(config.server), metrics, traces.received if traces is not None else None)
     slots = UploadSlots(config.server.max_uploads, metrics.uploads)
     gate = BacklogGate(BacklogLimits.of(config.server), backend.backlog.lane)
     fast_lane = FastLane(config.server.max_classify, lambda: backend.backlog.lane(Lane.FAST), metrics.classify_calls)
@@ -53,7 +62,10 @@ def build(config: ServerConfig) -> web.Application:
     guard.load()
     health = Health(backend, metrics, lifecycle, guard)
     access_log = AccessLog(at_info=config.server.access_log, names=config.server.log_names)
-    app = web.Application(middlewares=[_observe(metrics, lifecycle, access_log), problems, authenticated])
+    tracing = [traced(traces)] if traces is not None else []
+    app = web.Application(middlewares=[*tracing, _observe(metrics, lifecycle, access_log), problems, authenticated])
+    if traces is not None:
+        app[TRACES] = traces
     app[LIFECYCLE], app[BACKEND], app[METRICS], app[GUARD] = lifecycle, backend, metrics, guard
     app[ACCESS_LOG] = access_log
     for part in (

@@ -25,6 +25,7 @@ from convnet_kafka.metrics import ServerMetrics
 from convnet_kafka.server.backlog import BacklogWatch, LaneWatch
 from convnet_kafka.server.config import HOUR_MS, ServerConfig
 from convnet_kafka.server.control import Control
+from convnet_kafka.server.following import OnTraced
 from convnet_kafka.server.jobs import Job, JobSigner
 from convnet_kafka.server.labels import LabelReaders
 from convnet_kafka.server.topiccheck import prepare_topics
@@ -56,9 +57,10 @@ class Backend:
         config: all settings.
         keys: secrets that sign job ids.
         metrics: of the server.
+        on_traced: called for every traced record of the labels topic that somebody here follows; None when nobody asks for traces.
     """
 
-    def __init__(self, config: ServerConfig, keys: list[bytes], metrics: ServerMetrics) -> None:
+    def __init__(self, config: ServerConfig, keys: list[bytes], metrics: ServerMetrics, on_traced: OnTraced | None = None) -> None:
         self._config = config
         metrics.kafka.certificate_expiry.set(
             first_end(config.kafka.ssl_ca_location, config.kafka.ssl_certificate_location, config.kafka.ssl_key_location)
@@ -91,6 +93,7 @@ class Backend:
             max_scans=config.server.max_scans,
             count_skipped=metrics.label_records_skipped.inc,
             count_repeated=metrics.results_repeated.inc,
+            on_traced=on_traced,
         )
         self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)
         control = reader_options(config.kafka, f"{client}-control", share=READER_SHARE, max_record_bytes=MAX_CONTROL_BYTES)

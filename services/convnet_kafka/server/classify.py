@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 
 import orjson
 from aiohttp import web
@@ -31,6 +32,7 @@ from convnet_kafka.server.outcome import Outcome
 from convnet_kafka.server.overload import BacklogGate
 from convnet_kafka.server.parameters import seconds
 from convnet_kafka.server.receiving import Reception, SharedRoom
+from convnet_kafka.server.traced import trace_of
 from convnet_kafka.server.uploads import count_images
 
 # More belong into a job of their own.
@@ -81,6 +83,8 @@ class Classify:
         names: dict[str, str] = {}
         with self._fast_lane.call(names):
             job = self._backend.open_home_job(caller(request).tenant)
+            if (trace := trace_of(request)) is not None:
+                trace.job(job.id)
             intake = Intake(
                 self._backend.producer(Lane.FAST),
                 self._backend.topology.images(Lane.FAST),
@@ -90,11 +94,13 @@ class Classify:
                 queue_full=self._metrics.queue_full,
                 names=names,
                 available=self._backend.available,
+                trace=trace,
             )
             try:
                 async with self._backend.readers.follow(job) as follower:
                     outcome = await self._reception.receive(request, intake)
-                    lines = await _labels(follower, names, intake.ended_at + timeout_s)
+                    with trace.step("wait for labels") if trace is not None else nullcontext():
+                        lines = await _labels(follower, names, intake.ended_at + timeout_s)
                 if intake.last_image:
                     self._fast_lane.answered(asyncio.get_running_loop().time() - intake.ended_at, len(lines))
             finally:

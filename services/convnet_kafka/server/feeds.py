@@ -16,7 +16,7 @@ import structlog
 from confluent_kafka import Message
 
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.server.following import MAX_EVENTS, Follower, Followers, Skipped, dispatch, needed
+from convnet_kafka.server.following import MAX_EVENTS, Follower, Followers, OnTraced, Skipped, dispatch, needed
 
 logger = structlog.get_logger(__name__)
 
@@ -56,8 +56,9 @@ class RecordReader(Protocol):
 class LiveFeed:
     """Reads the end of one partition for all who follow jobs there."""
 
-    def __init__(self, reader: RecordReader, partition: int, skipped: Skipped) -> None:
+    def __init__(self, reader: RecordReader, partition: int, skipped: Skipped, on_traced: OnTraced | None = None) -> None:
         self._reader = reader
+        self._on_traced = on_traced
         self._skipped = skipped
         self.partition = partition
         self.followers: Followers = {}
@@ -99,7 +100,7 @@ class LiveFeed:
         self.ready.set()
 
     def _advance(self, messages: list[Message]) -> int:
-        end, shown = dispatch(messages, self.followers, self._skipped)
+        end, shown = dispatch(messages, self.followers, self._skipped, self._on_traced)
         self.position = end
         for follower in _advanced(self.followers, end):
             self.detach(follower)
@@ -115,8 +116,9 @@ class Scan:
         position: every record of the pass before this offset has been dispatched; None before the first pass.
     """
 
-    def __init__(self, reader: RecordReader, feed: LiveFeed, skipped: Skipped) -> None:
+    def __init__(self, reader: RecordReader, feed: LiveFeed, skipped: Skipped, on_traced: OnTraced | None = None) -> None:
         self._reader = reader
+        self._on_traced = on_traced
         self._feed = feed
         self._skipped = skipped
         self._waiting: list[Follower] = []
@@ -209,7 +211,7 @@ class Scan:
         if not messages or not self.followers:
             self._left = messages + self._left
             return
-        end, _ = dispatch(messages, self.followers, self._skipped)
+        end, _ = dispatch(messages, self.followers, self._skipped, self._on_traced)
         full = _advanced(self.followers, end)
         for follower in full:
             self.remove(follower)

@@ -34,6 +34,8 @@ NO_EVENTS = 1 << 62
 SKIPS_LOGGED_EVERY_S = 10.0
 
 Followers = dict[bytes, list["Follower"]]
+# A record that is shown to somebody, and its traceparent.
+OnTraced = Callable[[Message, str], None]
 
 
 class TooManyScans(ConvnetKafkaError):
@@ -229,13 +231,14 @@ class Skipped:
             logger.warning("record skipped in labels topic", partition=message.partition(), offset=message.offset(), error=str(error))
 
 
-def dispatch(messages: list[Message], followers: Followers, skipped: Skipped) -> tuple[int, int]:
+def dispatch(messages: list[Message], followers: Followers, skipped: Skipped, on_traced: OnTraced | None = None) -> tuple[int, int]:
     """Show records to the followers of their jobs, in order. Records of other jobs are not looked into.
 
     Args:
         messages: records of one partition, none of them an error.
         followers: by job; those of a job share one `SeenResults`.
         skipped: told of records that no reader may be shown.
+        on_traced: told of traced ones that are shown; None when nobody asks for traces.
 
     Returns:
         The offset after the last record, and how many followers were shown something.
@@ -252,6 +255,8 @@ def dispatch(messages: list[Message], followers: Followers, skipped: Skipped) ->
             continue
         if event is not None and interested:
             found.setdefault(interested[0].key, []).append(event)
+            if on_traced is not None and "traceparent" in headers:
+                on_traced(message, headers["traceparent"].decode("ascii", "replace"))
     end = (messages[-1].offset() or 0) + 1 if messages else 0
     shown = 0
     for job, events in found.items():

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 from prometheus_client import Counter
@@ -20,6 +21,9 @@ from convnet_kafka.messages import ImageIds, clip, image_base_headers, image_hea
 from convnet_kafka.server import sniff
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.outcome import Outcome, Refusal, RefusalCode, Unknown
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.requests import RequestTrace
 
 # A queue of some MiB empties within milliseconds when Kafka keeps up.
 ROOM_STEP_S = 0.005
@@ -70,6 +74,7 @@ class Intake:
         queue_full: counts waits for room.
         names: filled with the name of every image by its id, when given.
         available: False while Kafka is away: nothing is handed over then, so that nobody waits for it and memory does not fill.
+        trace: of the request, when it is recorded.
 
     Attributes:
         outcome: what became of the images; `accepted` only after `finish`.
@@ -89,6 +94,7 @@ class Intake:
         queue_full: Counter,
         names: dict[str, str] | None = None,
         available: Callable[[], bool] = lambda: True,
+        trace: RequestTrace | None = None,
     ) -> None:
         self._acknowledgement = Acknowledgement()
         self._delivery = producer.delivery(self._acknowledgement)
@@ -102,6 +108,7 @@ class Intake:
         self._queue_full = queue_full
         self._names = names
         self._available = available
+        self._trace = trace
         self._handed_over = 0
         self.outcome = Outcome()
         self.last_image = ""
@@ -124,10 +131,12 @@ class Intake:
             self.refuse(Refusal(name, RefusalCode.UNSUPPORTED, sniff.not_a_picture(content)))
             return True
         image = self._ids.of(name.encode(), content)
+        base, on_answer = self._headers, None
+        if self._trace is not None and (sent := self._trace.image(self._topic, image, self._handed_over)) is not None:
+            base, on_answer = [*base, ("traceparent", sent.traceparent.encode())], sent.answered
+        headers = image_headers(base, image=image, name=name, content_type=content_type)
         try:
-            self._delivery.send(
-                self._topic, content, image_headers(self._headers, image=image, name=name, content_type=content_type), tag=name
-            )
+            self._delivery.send(self._topic, content, headers, tag=name, on_answer=on_answer)
         except QueueFull:
             return False
         self._handed_over += 1

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from convnet_kafka.errors import ConvnetKafkaError
 from convnet_kafka.server.events import Wanted
 from convnet_kafka.server.feeds import LiveFeed, RecordReader, Scan
-from convnet_kafka.server.following import BUFFER_EVENTS, Follower, FollowerClosed, Skipped, TooManyScans, needed
+from convnet_kafka.server.following import BUFFER_EVENTS, Follower, FollowerClosed, OnTraced, Skipped, TooManyScans, needed
 from convnet_kafka.server.jobs import Job, JobOfAnotherCluster
 from convnet_kafka.server.seen import SeenJobs
 
@@ -39,6 +40,7 @@ class LabelReaders:
         max_scans: stretches of partitions that may be caught up on at once.
         count_skipped: called for every record that no reader may be shown.
         count_repeated: called for every result that came before.
+        on_traced: called for every traced record that somebody follows; None when nobody asks for traces.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class LabelReaders:
         max_scans: int,
         count_skipped: Callable[[], None] = lambda: None,
         count_repeated: Callable[[], None] = lambda: None,
+        on_traced: OnTraced | None = None,
     ) -> None:
         self._open_reader = open_reader
         self._seen = SeenJobs(seen_bytes, count_repeated)
         self._max_scans = max_scans
         self._skipped = Skipped(count_skipped)
+        self._on_traced = on_traced
         self._pool = ThreadPoolExecutor(max_workers=256, thread_name_prefix="labels")
         self._feeds: dict[int, LiveFeed] = {}
         self._scans: dict[Scan, int] = {}
@@ -171,7 +175,7 @@ class LabelReaders:
             self._end_idle_scan()
         if len(self._scans) >= self._max_scans:
             raise TooManyScans(f"{self._max_scans} readers are catching up in this process: try again in a moment")
-        scan = Scan(self._open_reader(partition), feed, self._skipped)
+        scan = Scan(self._open_reader(partition), feed, self._skipped, self._on_traced)
         self._scans[scan] = partition
         self._spawn(scan, scan.run(self._pool))
         return scan
@@ -190,12 +194,13 @@ class LabelReaders:
         feed = self._feeds.get(partition)
         if feed is None:
             reader = self._readers[partition] = self._open_reader(partition)
-            feed = self._feeds[partition] = LiveFeed(reader, partition, self._skipped)
+            feed = self._feeds[partition] = LiveFeed(reader, partition, self._skipped, self._on_traced)
             self._spawn(feed, feed.run(self._pool))
         return feed
 
     def _spawn(self, owner: LiveFeed | Scan, work: Coroutine[Any, Any, None]) -> None:
-        task = self._tasks[owner] = asyncio.create_task(work)
+        # In a context of its own: it outlives the request that had it begun, whose trace its log lines must not name.
+        task = self._tasks[owner] = asyncio.create_task(work, context=Context())
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.pop(owner, None)

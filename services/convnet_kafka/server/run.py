@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -19,6 +19,12 @@ from convnet_kafka.server.app import BACKEND, LIFECYCLE, build
 from convnet_kafka.server.auth import check_access
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.lifecycle import Lifecycle
+from convnet_kafka.topology import Topology
+from convnet_kafka.tracing import FLUSH_S, start
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.provider import Tracing
+    from convnet_kafka.tracing.requests import RequestTraces
 
 logger = structlog.get_logger(__name__)
 
@@ -73,7 +79,8 @@ async def serve(
     """
     settings = config.server
     check_access(settings)
-    app = build(config)
+    tracing = start("server")
+    app = build(config, _traces(tracing, config))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -109,7 +116,17 @@ async def serve(
             logger.warning("requests cut off", requests=cut_off, after_s=drain_s)
     finally:
         await runner.cleanup()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close, FLUSH_S)
     logger.info("stopped")
+
+
+def _traces(tracing: Tracing | None, config: ServerConfig) -> RequestTraces | None:
+    if tracing is None:
+        return None
+    from convnet_kafka.tracing.requests import RequestTraces  # noqa: PLC0415 - OpenTelemetry is imported only where it is asked for
+
+    return RequestTraces(tracing, Topology(config.kafka.topic_prefix).labels)
 
 
 async def _leave(lifecycle: Lifecycle, stop: StopRequest, delay_s: float) -> None:

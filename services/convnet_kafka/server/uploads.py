@@ -23,6 +23,7 @@ from convnet_kafka.server.lifecycle import Lifecycle
 from convnet_kafka.server.overload import BacklogGate, UploadSlots
 from convnet_kafka.server.problems import json_response
 from convnet_kafka.server.receiving import Reception, SharedRoom
+from convnet_kafka.server.traced import trace_of
 
 
 class Uploads:
@@ -73,6 +74,7 @@ class Uploads:
                 acknowledge_s=self._acknowledge_s,
                 queue_full=self._metrics.queue_full,
                 available=self._backend.available,
+                trace=trace_of(request),
             )
             try:
                 outcome = await self._reception.receive(request, intake)
@@ -105,6 +107,8 @@ def count_images(request: web.Request, metrics: ServerMetrics, intake: Intake, l
     """
     note_images(request, intake.images)
     caller(request).charge(intake.images, lane)
+    if (trace := trace_of(request)) is not None:
+        trace.outcome(intake.outcome.counts())
     for name, count in intake.outcome.counts().items():
         if count:
             metrics.images.labels(lane.value, name).inc(count)
