@@ -20,13 +20,14 @@ from convnet_kafka.classifier.answers import Answers
 from convnet_kafka.classifier.handoff import Batch, Handoff
 from convnet_kafka.classifier.lanes import LaneReader
 from convnet_kafka.classifier.measuring import LaneMeter, Sent
-from convnet_kafka.classifier.publishing import LABELLED, Publisher
+from convnet_kafka.classifier.publishing import Publisher
 from convnet_kafka.classifier.quarantine import set_aside
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.messages import ImageRecord, Lane
 from convnet_kafka.metrics import ClassifierMetrics
+from convnet_kafka.metrics.values import LABELLED
 
 if TYPE_CHECKING:
     from convnet_kafka.tracing.batches import BatchTraces
