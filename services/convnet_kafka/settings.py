@@ -117,6 +117,9 @@ class ServerSettings(BaseSettings):
     (`backlog-too-long`). 0 switches it off. A day: labels must come while their job lives."""
     fast_drain_limit_s: Annotated[float, Field(ge=0)] = 30.0
     """The same for the fast lane, whoever waits there and however long."""
+    fast_jobs_wait_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Seconds that what waits in the fast lane may take when a job sends more to it; above it that upload is answered 503
+    (`fast-lane-busy`), so that nobody who waits for `classify` stands behind a job."""
     max_waiting_images: Annotated[int, Field(ge=0)] = 0
     """Images that may wait in a lane, also while no classifier runs and nobody knows how long they take; 0 is no limit."""
     backlog_age_limit: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -51,6 +51,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "debtor": {"rates": Rates(images_per_s=1, burst_s=1)},
     "slow": {"rates": Rates(images_per_s=40, burst_s=1)},
     "no-fast": {"rates": Rates(fast_images_per_s=0)},
+    "few-fast": {"rates": Rates(fast_images_per_s=10, burst_s=1)},
 }
 
 
@@ -268,7 +269,22 @@ async def test_a_key_without_a_fast_lane_uses_jobs(web: aiohttp.ClientSession, k
     status, problem = await ask(web, "POST", "/v1/classify", keys.bearer("no-fast"), data=png("a"))
     assert (status, problem["type"]) == (403, "/problems/not-allowed")
     assert "open a job" in problem["detail"]
+    await call(web, "POST", "/v1/jobs?lane=fast", 403, headers=keys.bearer("no-fast"))
     await open_job(web, keys, "no-fast")
+
+
+async def test_a_job_on_the_fast_lane_obeys_the_keys_rate_there_and_others_do_not(web: aiohttp.ClientSession, keys: Keys) -> None:
+    bearer = keys.bearer("few-fast")
+    bulk = await open_job(web, keys, "few-fast")
+    fast = (await call(web, "POST", "/v1/jobs?lane=fast", 201, headers=bearer))["job"]
+    images = tar({f"{number}.png": png(str(number)) for number in range(100)})
+    headers = {**TAR, **bearer}
+    await call(web, "POST", f"/v1/jobs/{fast}/images", 202, data=images, headers=headers)
+    for path in (f"/v1/jobs/{fast}/images", "/v1/jobs?lane=fast"):
+        problem = await call(web, "POST", path, 429, data=images if "images" in path else None, headers=headers)
+        assert problem["type"] == "/problems/rate-limited"
+        assert "10 fast-lane images/s" in problem["detail"]
+    await call(web, "POST", f"/v1/jobs/{bulk}/images", 202, data=images, headers=headers)
 
 
 async def test_the_client_tells_what_is_wrong_with_its_key(guarded: RunningServer, web: aiohttp.ClientSession, keys: Keys) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from convnet_kafka.cli import labels as shared
 from convnet_kafka.cli.live import shown
 from convnet_kafka.cli.progress import print_event
-from convnet_kafka.client.classification import Classification
+from convnet_kafka.client.classification import Classification, JobOptions
 from convnet_kafka.client.label import Label
 from convnet_kafka.client.options import DEFAULT_CONNECTIONS, ClientOptions
 from convnet_kafka.client.output import Output
@@ -27,6 +27,7 @@ from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.client.session import Client
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.errors import ServerError
+from convnet_kafka.messages import Lane
 from convnet_kafka.tracing import FLUSH_S, start
 
 _STDIN = "-"
@@ -40,6 +41,13 @@ _STDIN = "-"
     "--report", "page", type=click.Path(path_type=Path), help="Write a page (.html) with thumbnails by class, failures and confidence."
 )
 @click.option("--job", help="Send into this job instead of a new one: goes on with an upload that was broken off, given the same paths.")
+@click.option(
+    "--lane",
+    default=Lane.BULK.value,
+    show_default=True,
+    type=click.Choice([lane.value for lane in Lane]),
+    help="Where a new job waits: fast is for some images that cannot wait behind everybody's.",
+)
 @click.option("--connections", default=DEFAULT_CONNECTIONS, show_default=True, type=click.IntRange(1, 64), help="Uploads at once.")
 @shared.timeout_option
 @shared.deadline_option
@@ -52,6 +60,7 @@ def command(
     output: Path | None,
     page: Path | None,
     job: str | None,
+    lane: str,
     connections: int,
     timeout: float,
     deadline: float | None,
@@ -75,7 +84,8 @@ def command(
         tracing.share()
     options = ClientOptions(connections, RetryPolicy(give_up_s=timeout), strict=strict, tracing=tracing is not None)
     show = Show(as_json=as_json, quiet=quiet)
-    run = ClassifyRun(paths, server, job, options, deadline, shared.open_output(output), show)
+    wanted = JobOptions(job, deadline, lane=Lane(lane))
+    run = ClassifyRun(paths, server, wanted, options, shared.open_output(output), show)
     if page is not None:
         run.report_to(page)
     try:
@@ -105,9 +115,8 @@ class ClassifyRun:
     Args:
         paths: what to send.
         server: address of the server.
-        job: an earlier job, or None.
+        wanted: of the job.
         options: of the client.
-        deadline_s: for all of it, or None.
         output: where all outcomes go, or None.
         show: what is printed.
     """
@@ -116,23 +125,22 @@ class ClassifyRun:
         self,
         paths: tuple[str, ...],
         server: str,
-        job: str | None,
+        wanted: JobOptions,
         options: ClientOptions,
-        deadline_s: float | None,
         output: Output | None,
         show: Show,
     ) -> None:
         self._paths = paths
         self._server = server
         self._options = options
-        self._deadline_s = deadline_s
         self._output = output
         self._show = show
         self._page: Output | None = None
         self._console = Console(highlight=False)
         self._errors = Console(stderr=True, highlight=False)
         self._report = Report()
-        self._job = job
+        self._wanted = wanted
+        self._job = wanted.job
         self._progress: Progress | None = None
 
     def report_to(self, path: Path) -> None:
@@ -150,7 +158,9 @@ class ClassifyRun:
         """Send everything and take in every outcome."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(self._server, self._options, key=shared.api_key()))
-            classification = client.classify(_sources(self._paths), job=self._job, timeout=self._deadline_s)
+            classification = client.classify(
+                _sources(self._paths), job=self._wanted.job, lane=self._wanted.lane, timeout=self._wanted.timeout_s
+            )
             if not self._show.quiet:
                 counting = Sources(_sources(self._paths))
                 view = shown(classification.progress, self._errors, counting.count, as_json=self._show.as_json)

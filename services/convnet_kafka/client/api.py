@@ -25,6 +25,7 @@ from convnet_kafka.client.errors import BrokenAnswer, Refused, ServerAway, Unrea
 from convnet_kafka.client.label import Filter
 from convnet_kafka.client.packing import Batch
 from convnet_kafka.errors import ServerError, SettingsError
+from convnet_kafka.messages import Lane
 from convnet_kafka.tracing import calls
 
 # A server that is there accepts a connection in milliseconds; this is for the other side of the world.
@@ -95,13 +96,13 @@ class Api:
         if self._session is not None:
             await self._session.close()
 
-    async def open_job(self) -> str:
+    async def open_job(self, lane: Lane = Lane.BULK) -> str:
         """Open a job and return its id.
 
         Raises:
             ServerError: it could not be opened.
         """
-        answer = await self._json("POST", "/v1/jobs")
+        answer = await self._json("POST", "/v1/jobs", params={"lane": lane.value} if lane is not Lane.BULK else {})
         job = answer.get("job")
         if not isinstance(job, str) or not job:
             raise Refused(f"what answers at {self.url} is not a convnet-kafka server (it opened no job): check the address", status=200)

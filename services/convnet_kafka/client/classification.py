@@ -21,7 +21,8 @@ from convnet_kafka.client.retry import patiently
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.client.stream import Complete, LabelStream
 from convnet_kafka.client.uploads import LONGEST_REQUEST_S, Uploads
-from convnet_kafka.errors import ServerError
+from convnet_kafka.errors import ServerError, SettingsError
+from convnet_kafka.messages import Lane
 
 # For the last word to a server that may be gone.
 _FAREWELL_S = 5.0
@@ -37,11 +38,24 @@ class JobOptions:
         job: send into this job instead of a new one.
         timeout_s: seconds for all of it, or None.
         on_progress: told where it stands, on the event loop, twice a second and at the end.
+        lane: where the images of a new job wait; one that is gone on with keeps its own.
     """
 
     job: str | None = None
     timeout_s: float | None = None
     on_progress: Callable[[Progress], None] | None = None
+    lane: Lane = Lane.BULK
+
+
+def lane_of(name: str) -> Lane:
+    """The lane of this name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name not in set(Lane):
+        raise SettingsError(f"there is no lane {name!r}: it can be {' or '.join(Lane)}")
+    return Lane(name)
 
 
 class Classification:
@@ -58,7 +72,9 @@ class Classification:
         self._wanted = wanted
         self._outcomes = Outcomes(shared=wanted.job is not None)
         self._mailbox = Mailbox()
-        self._uploads = Uploads(api, sources, self._outcomes, self._mailbox, options.retry, options.connections, strict=options.strict)
+        self._uploads = Uploads(
+            api, sources, self._outcomes, self._mailbox, options.retry, options.connections, strict=options.strict, lane=wanted.lane
+        )
         self._task: asyncio.Task[None] | None = None
         self._sent_all = asyncio.Event()
         self._cancelled = False
@@ -175,7 +191,7 @@ class Classification:
             return
         job = self.job
         if job is None:
-            job = self.job = await patiently(self._api.open_job, self._retry, must_answer=True)
+            job = self.job = await patiently(lambda: self._api.open_job(self._wanted.lane), self._retry, must_answer=True)
         async with asyncio.TaskGroup() as group:
             going_on = [group.create_task(self._read(job))]
             if self._wanted.on_progress is not None:

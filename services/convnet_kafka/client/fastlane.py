@@ -15,10 +15,9 @@ from convnet_kafka.client.packing import Batch, pack
 from convnet_kafka.client.retry import Patience
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.client.stream import Complete, LabelStream
+from convnet_kafka.client.uploads import MOST_FAST_IMAGES
 from convnet_kafka.errors import ServerError, SettingsError
 
-# As docs/http.md says of one call.
-MOST_IMAGES = 100
 _LONGEST_WAIT_S = 60.0
 
 
@@ -63,13 +62,13 @@ def _read(sources: Sources) -> tuple[Batch, dict[str, Label]]:
     whole = Batch()
     failures: dict[str, Label] = {}
     while True:
-        packed = pack(sources, MOST_IMAGES + 1 - len(whole), 2**62)
+        packed = pack(sources, MOST_FAST_IMAGES + 1 - len(whole), 2**62)
         failures |= {label.name: label for label in packed.failures}
         whole.names += packed.batch.names
         whole.members += packed.batch.members
         whole.size += packed.batch.size
-        if len(whole) + len(failures) > MOST_IMAGES:
-            raise SettingsError(f"one call of the fast lane takes {MOST_IMAGES} images: send more with `classify`")
+        if len(whole) + len(failures) > MOST_FAST_IMAGES:
+            raise SettingsError(f"one call of the fast lane takes {MOST_FAST_IMAGES} images: send more with `classify`")
         if not packed.batch.names:
             break
     if not whole.names and not failures:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from convnet_kafka.client import fastlane
 from convnet_kafka.client.api import Api
-from convnet_kafka.client.classification import Classification, JobOptions
+from convnet_kafka.client.classification import Classification, JobOptions, lane_of
 from convnet_kafka.client.errors import DeadlineExceeded, ServerAway
 from convnet_kafka.client.given import Given
 from convnet_kafka.client.label import Filter, Label
@@ -27,6 +27,7 @@ from convnet_kafka.client.retry import patiently
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.client.stream import LabelStream
 from convnet_kafka.errors import SettingsError
+from convnet_kafka.messages import Lane
 
 
 class Client:
@@ -64,6 +65,7 @@ class Client:
         sources: Given,
         *,
         job: str | None = None,
+        lane: str = Lane.BULK,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Classification:
@@ -74,10 +76,15 @@ class Client:
                 that can be iterated over for these (docs/client.md; sources.py says how images are named).
             job: send into this job instead of a new one: with the same sources, what it has already is not done twice. A picture that
                 has changed under its name needs a new job.
+            lane: `fast` for some images that cannot wait behind everybody's: within the key's rate, and while the lane stays quick.
+                A job that is gone on with keeps the lane it has.
             timeout: seconds for all of it; then iterating ends with DeadlineExceeded, and what was accepted stays accepted.
             on_progress: told where it stands, on the event loop, twice a second and at the end. What it raises ends the iteration.
+
+        Raises:
+            SettingsError: there is no such lane.
         """
-        wanted = JobOptions(job, timeout, on_progress)
+        wanted = JobOptions(job, timeout, on_progress, lane_of(lane))
         classification = Classification(self._api, Sources(sources), self._options, wanted)
         self._classifications.append(classification)
         return classification

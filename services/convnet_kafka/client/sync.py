@@ -14,12 +14,18 @@ from convnet_kafka.client.label import Label
 from convnet_kafka.client.options import DEFAULT_SERVER, ClientOptions
 from convnet_kafka.client.progress import Progress
 from convnet_kafka.client.session import Client
+from convnet_kafka.messages import Lane
 
 T = TypeVar("T")
 
 
 def classify(
-    sources: Given, server: str = DEFAULT_SERVER, options: ClientOptions | None = None, *, key: str | None = None
+    sources: Given,
+    server: str = DEFAULT_SERVER,
+    options: ClientOptions | None = None,
+    *,
+    key: str | None = None,
+    lane: str = Lane.BULK,
 ) -> Iterator[Label]:
     """Send images and yield the outcome of each, as it comes. Leaving the loop early closes the job with what was accepted.
 
@@ -28,13 +34,14 @@ def classify(
         server: address of the server.
         options: how to behave.
         key: the API key, where the server asks for one.
+        lane: as for `Client.classify`.
 
     Raises:
         SourceError: there is nothing to send.
         ServerError: the server refused, or was away for longer than the policy allows.
     """
     with SyncClient(server, options, key=key) as client:
-        yield from client.classify(sources)
+        yield from client.classify(sources, lane=lane)
 
 
 class SyncClient:
@@ -82,11 +89,12 @@ class SyncClient:
         sources: Given,
         *,
         job: str | None = None,
+        lane: str = Lane.BULK,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> SyncClassification:
         """As `Client.classify`; `on_progress` is called in the client's thread."""
-        return SyncClassification(self, self._client.classify(sources, job=job, timeout=timeout, on_progress=on_progress))
+        return SyncClassification(self, self._client.classify(sources, job=job, lane=lane, timeout=timeout, on_progress=on_progress))
 
     def classify_now(self, sources: Given, *, timeout: float = 30.0) -> list[Label]:
         """As `Client.classify_now`."""

@@ -18,6 +18,7 @@ from convnet_kafka.client.packing import Batch, Packed, pack
 from convnet_kafka.client.retry import Patience, RetryPolicy
 from convnet_kafka.client.sources import Sources
 from convnet_kafka.errors import ServerError
+from convnet_kafka.messages import Lane
 
 LONGEST_REQUEST_S = 5.0
 _MOST_BYTES = 32 * 1000 * 1000
@@ -27,6 +28,8 @@ _FIRST_IMAGES = 256
 _FIRST_BYTES = 2 * 1000 * 1000
 # At 1 KB an image a request costs the server a millisecond or so: spread over this many it is nothing, and one lasts under a second.
 _MOST_IMAGES = 4096
+# As docs/http.md says of one request to a job on the fast lane.
+MOST_FAST_IMAGES = 100
 # An image that Kafka does not acknowledge within 15 s has had 8 times that before it is given up.
 MOST_ATTEMPTS = 8
 _TOO_SLOW, _PAYLOAD_TOO_LARGE = 408, 413
@@ -40,16 +43,18 @@ class RequestSize:
         images: most images.
         size: most bytes; the image that reaches it still goes in.
         ceiling: bytes that nobody on the way has refused.
+        most_images: images that the server takes at most.
     """
 
     images: int = _FIRST_IMAGES
     size: int = _FIRST_BYTES
     ceiling: int = _MOST_BYTES
+    most_images: int = _MOST_IMAGES
 
     def took(self, size: int, seconds: float) -> None:
         """A request of so many bytes was answered after so many seconds."""
         if seconds < LONGEST_REQUEST_S / 4:
-            self.images = min(_MOST_IMAGES, self.images * 2)
+            self.images = min(self.most_images, self.images * 2)
             self.size = min(self.ceiling, self.size * 2)
         elif seconds > LONGEST_REQUEST_S / 2:
             self.size = max(_FEWEST_BYTES, min(self.size, int(size / seconds * LONGEST_REQUEST_S / 2)))
@@ -72,6 +77,7 @@ class Uploads:
         retry: how patient to be.
         connections: requests at once.
         strict: end with the first source that cannot be read, instead of naming it and going on.
+        lane: of the job, as far as is known.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Uploads:
         connections: int,
         *,
         strict: bool = False,
+        lane: Lane = Lane.BULK,
     ) -> None:
         self._api = api
         self._sources = sources
@@ -93,7 +100,7 @@ class Uploads:
         self._connections = connections
         self._strict = strict
         self._patience = Patience(replace(retry, sleep=self._pause))
-        self._size = RequestSize()
+        self._size = RequestSize() if lane is Lane.BULK else RequestSize(images=MOST_FAST_IMAGES, most_images=MOST_FAST_IMAGES)
         self._stopping = asyncio.Event()
         self.found_all = False
         self.found = 0

@@ -50,6 +50,7 @@ class OpenedJob(ApiModel):
 
     job: JobId
     expires_at_ms: Milliseconds
+    lane: Lane = Field(description="where its images wait")
 
 
 class JobShown(ApiModel):
@@ -62,6 +63,7 @@ class JobShown(ApiModel):
     complete: bool = Field(description="`total` images have their results")
     opened_at_ms: Milliseconds
     expires_at_ms: Milliseconds
+    lane: Lane
 
 
 class CloseRequest(ApiModel):

@@ -56,7 +56,12 @@ def build(config: ServerConfig, traces: RequestTraces | None = None) -> web.Appl
     backend = Backend(config, signing_keys(config.server), metrics, traces.received if traces is not None else None)
     slots = UploadSlots(config.server.max_uploads, metrics.uploads)
     gate = BacklogGate(BacklogLimits.of(config.server), backend.backlog.lane)
-    fast_lane = FastLane(config.server.max_classify, lambda: backend.backlog.lane(Lane.FAST), metrics.classify_calls)
+    fast_lane = FastLane(
+        config.server.max_classify,
+        lambda: backend.backlog.lane(Lane.FAST),
+        metrics.classify_calls,
+        jobs_wait_s=config.server.fast_jobs_wait_s,
+    )
     room = SharedRoom.of(config.server, metrics)
     guard = Guard(config.server, metrics)
     guard.load()
@@ -70,7 +75,7 @@ def build(config: ServerConfig, traces: RequestTraces | None = None) -> web.Appl
     app[ACCESS_LOG] = access_log
     for part in (
         JobsApi(config, backend, lifecycle),
-        Uploads(config, backend, metrics, lifecycle, slots, gate, room),
+        Uploads(config, backend, metrics, lifecycle, slots, gate, fast_lane, room),
         LabelsApi(backend, metrics),
         Classify(config, backend, metrics, lifecycle, gate, fast_lane, room),
         ModelsApi(backend.control),

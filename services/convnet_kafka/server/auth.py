@@ -22,7 +22,7 @@ from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics
 from convnet_kafka.server.keyring import Keyring
 from convnet_kafka.server.problems import Handler, Problem
-from convnet_kafka.server.ratelimit import Allowance
+from convnet_kafka.server.ratelimit import Allowance, Wait
 from convnet_kafka.settings import ServerSettings
 
 API_KEY_HEADER = "X-API-Key"
@@ -85,9 +85,25 @@ class Caller:
         if call.permission not in self.allow:
             allowed = ", ".join(sorted(self.allow)) or "nothing"
             raise Problem("not-allowed", f"this call needs the permission {call.permission}; key {self.name!r} has {allowed}")
-        if call.lane is Lane.FAST and self.allowance.rates.fast_images_per_s == 0:
-            raise Problem("not-allowed", f"key {self.name!r} has no part in the fast lane: open a job and send the images there")
-        wait = self.allowance.admit(call.lane)
+        if call.lane is Lane.FAST:
+            self._check_fast()
+        self._obey(self.allowance.admit(call.lane))
+
+    def check_lane(self, lane: Lane) -> None:
+        """The key may send images to a lane now. Takes nothing: the request itself was admitted.
+
+        Raises:
+            Problem: it has no part in the lane, or its rate is used up.
+        """
+        if lane is Lane.FAST:
+            self._check_fast()
+        self._obey(self.allowance.wait(lane))
+
+    def _check_fast(self) -> None:
+        if self.allowance.rates.fast_images_per_s == 0:
+            raise Problem("not-allowed", f"key {self.name!r} has no part in the fast lane: open a job on the bulk lane")
+
+    def _obey(self, wait: Wait | None) -> None:
         if wait is not None:
             raise Problem(
                 "rate-limited",
@@ -171,6 +187,18 @@ class Guard:
             self._refused.labels(problem.slug).inc()
             raise
         request[_CALLER] = caller
+
+    def admit_to(self, request: web.Request, lane: Lane) -> None:
+        """Let an admitted request's images into a lane that only its body or its job names. May be asked again.
+
+        Raises:
+            Problem: the key has no part in the lane, or its rate is used up.
+        """
+        try:
+            caller(request).check_lane(lane)
+        except Problem as problem:
+            self._refused.labels(problem.slug).inc()
+            raise
 
     def _authenticate(self, request: web.Request) -> Caller:
         if self._keyring is None:

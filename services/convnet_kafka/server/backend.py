@@ -162,7 +162,7 @@ class Backend:
         if not self.available():
             raise KafkaUnavailable("Kafka does not answer at the moment; nothing was stored: try again in a few seconds")
 
-    def open_job(self, tenant: str) -> Job:
+    def open_job(self, tenant: str, lane: Lane = Lane.BULK) -> Job:
         """A new job on any partition of the labels topic. Asks nobody: an end offset that was true a moment ago is a safe start.
 
         Raises:
@@ -173,7 +173,7 @@ class Backend:
         if topic.topic_id != self._topic_id:
             raise KafkaUnavailable("the labels topic was just made anew: try again in a moment")
         partition, end = random.choice(list(topic.ends.items()))  # noqa: S311 - spreads work, hides nothing
-        return self.signer.open(tenant, partition, max(end, self.readers.end(partition) or 0))
+        return self.signer.open(tenant, partition, max(end, self.readers.end(partition) or 0), lane)
 
     def open_home_job(self, tenant: str) -> Job:
         """A new job on the partition that this process reads live at all times, so that following it needs no look back.

@@ -23,7 +23,7 @@ from convnet_kafka.server.bodies import IMAGE_BODIES, NAME_PARAMETERS, BodyLimit
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.describing import described, number
 from convnet_kafka.server.events import line
-from convnet_kafka.server.fastlane import FastLane
+from convnet_kafka.server.fastlane import MOST_IMAGES, FastLane
 from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScans
 from convnet_kafka.server.intake import ACKNOWLEDGEMENT_SLACK_S, Intake
 from convnet_kafka.server.jobs import Job
@@ -35,8 +35,6 @@ from convnet_kafka.server.receiving import Reception, SharedRoom
 from convnet_kafka.server.traced import trace_of
 from convnet_kafka.server.uploads import count_images
 
-# More belong into a job of their own.
-MAX_IMAGES = 100
 MAX_TIMEOUT_S = 60.0
 # Kafka has the caller's time-out to acknowledge the images, but this many seconds at least: an answer must be true before it is quick.
 LEAST_ACKNOWLEDGE_S = 2.0
@@ -61,7 +59,7 @@ class Classify:
         self._gate = gate
         self._fast_lane = fast_lane
         self._settings = config.server
-        self._reception = Reception(BodyLimits.of(config, MAX_IMAGES), room)
+        self._reception = Reception(BodyLimits.of(config, MOST_IMAGES), room)
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""

@@ -5,7 +5,7 @@ Changes nothing about how the handler works. Parameters carry the same constants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -51,6 +51,11 @@ def number(name: str, about: str, high: float, default: float | None = None) -> 
 def flag(name: str, about: str) -> Parameter:
     """`true` or `false` in the query."""
     return Parameter(name, about, {"type": "boolean", "default": False})
+
+
+def choice(name: str, about: str, values: Sequence[str], default: str) -> Parameter:
+    """One of some words in the query."""
+    return Parameter(name, about, {"type": "string", "enum": list(values), "default": default})
 
 
 def text(name: str, about: str, longest: int) -> Parameter:

@@ -1,6 +1,7 @@
 """Who may use the fast lane: a caller of `classify` is refused at once when its labels would not come within its time-out.
 
-Knows the calls in progress in this process and what the backlog watch has seen of all. Lives on the event loop, waits for nothing.
+A job that asks for the lane is held back before those callers wait behind it. Knows the calls in progress in this process and what the
+backlog watch has seen of all. Lives on the event loop, waits for nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ PROVEN_PART = 4
 # A caller that is refused because nothing moves may ask again after this.
 STILL_RETRY_S = 5.0
 MAX_RETRY_S = 30.0
+# In one request: more belong into several, so that each is judged by what waits then. It bounds what all of them may bring at once.
+MOST_IMAGES = 100
+# While nobody knows how fast the lane is, jobs may have so many images in it, or sent since it was looked at last.
+UNJUDGED_IMAGES = 1000
+# Then they are asked to come back when it has been looked at again.
+UNJUDGED_RETRY_S = 1.0
 
 
 class FastLane:
@@ -35,11 +42,18 @@ class FastLane:
         limit: calls in progress at once.
         backlog: what waits in the lane, None when that is not known.
         gauge: shows how many calls there are.
+        jobs_wait_s: seconds that images of jobs may wait in the lane.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, limit: int, backlog: Callable[[], LaneBacklog | None], gauge: Gauge, clock: Callable[[], float] = time.monotonic
+        self,
+        limit: int,
+        backlog: Callable[[], LaneBacklog | None],
+        gauge: Gauge,
+        *,
+        jobs_wait_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = limit
         self._backlog = backlog
@@ -49,6 +63,8 @@ class FastLane:
         self._next_call = 0
         self._answers: deque[tuple[float, float]] = deque(maxlen=RECENT_ANSWERS)
         self._label_at = float("-inf")
+        self._jobs_wait_s = jobs_wait_s
+        self._sent: deque[tuple[float, int]] = deque()
 
     def check(self, timeout_s: float) -> None:
         """The lane can answer within this time, as far as is known. A caller that waits for nothing (0) is not refused for time.
@@ -96,6 +112,32 @@ class FastLane:
         if labels:
             self._label_at = now
 
+    def check_job(self) -> None:
+        """An upload of a job on this lane may come: who calls `classify` next will not stand behind more than a moment's work.
+
+        Raises:
+            Problem: it may not, until later.
+        """
+        found, now = self._backlog(), self._clock()
+        if found is not None and found.waiting and found.still_s > STILL_S and now - self._label_at > STILL_S:
+            raise _busy(f"no image of the lane has been classified for {found.still_s:.0f} s: is a classifier running?", STILL_RETRY_S)
+        looked_at = found.at if found is not None else now - RECENT_S
+        while self._sent and self._sent[0][0] < looked_at:
+            self._sent.popleft()
+        waiting = (found.waiting if found is not None else 0) + sum(images for _, images in self._sent)
+        if found is None or not found.rate:
+            if waiting >= UNJUDGED_IMAGES:
+                raise _busy(f"{waiting} images are on their way, and how fast they are done is not known yet", UNJUDGED_RETRY_S)
+            return
+        wait_s = waiting / found.rate - (now - looked_at)
+        if wait_s > self._jobs_wait_s:
+            raise _busy(f"its images wait {wait_s:.1f} s, and those of jobs may wait {self._jobs_wait_s:g} s", wait_s - self._jobs_wait_s)
+
+    def job_sent(self, images: int) -> None:
+        """A job has sent so many images to the lane."""
+        if images:
+            self._sent.append((self._clock(), images))
+
     def _expected_s(self, found: LaneBacklog | None, timeout_s: float) -> float:
         """Seconds until a label would come; 0 when nothing speaks against at once."""
         waiting = sum(map(len, self._calls.values()))
@@ -112,6 +154,6 @@ class FastLane:
 def _busy(reason: str, retry_after_s: float) -> Problem:
     return Problem(
         "fast-lane-busy",
-        f"the fast lane cannot answer in time: {reason}. Nothing was stored: try again later, or send the images to a job",
+        f"the fast lane cannot answer in time: {reason}. Nothing was stored: try again later, or send the images to a job on the bulk lane",
         retry_after_s=min(retry_after_s, MAX_RETRY_S),
     )

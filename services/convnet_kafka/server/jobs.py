@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
-from convnet_kafka.messages import now_ms
+from convnet_kafka.messages import Lane, now_ms
 
 # version, random part, opened at (ms), partition, offset, labels topic's UUID; the tenant's UTF-8 follows, then the signature.
 _LAYOUT = struct.Struct(">B16sQIQ16s")
-_VERSION = 1
+# The version says the lane too: a server that does not know of lanes must not put such a job's images into the other one.
+_LANES = {1: Lane.BULK, 2: Lane.FAST}
+_VERSIONS = {lane: version for version, lane in _LANES.items()}
 # HMAC-SHA256 cut to 128 bits (RFC 2104, section 5): as hard to guess as the random part itself.
 _SIGNATURE_BYTES = 16
 MIN_KEY_BYTES = 32
@@ -54,6 +56,7 @@ class Job:
         partition: partition of the labels topic that holds its results.
         offset: no result of the job lies before this offset of that partition.
         topic_id: UUID of the labels topic, 16 bytes.
+        lane: where its images wait.
     """
 
     id: str
@@ -62,6 +65,7 @@ class Job:
     partition: int
     offset: int
     topic_id: bytes
+    lane: Lane = Lane.BULK
 
 
 class JobSigner:
@@ -80,17 +84,17 @@ class JobSigner:
         self._topic_id = topic_id
         self._life_ms = life_ms
 
-    def open(self, tenant: str, partition: int, offset: int) -> Job:
+    def open(self, tenant: str, partition: int, offset: int, lane: Lane = Lane.BULK) -> Job:
         """A new job whose results will lie in this partition, at this offset or later.
 
         Raises:
             KafkaUnavailable: the labels topic is not known yet.
         """
-        return Job(secrets.token_hex(16), tenant, now_ms(), partition, offset, self._known_topic_id())
+        return Job(secrets.token_hex(16), tenant, now_ms(), partition, offset, self._known_topic_id(), lane)
 
     def token(self, job: Job) -> str:
         """The id that the caller gets: URL-safe, about 100 characters."""
-        body = _LAYOUT.pack(_VERSION, bytes.fromhex(job.id), job.opened_at_ms, job.partition, job.offset, job.topic_id)
+        body = _LAYOUT.pack(_VERSIONS[job.lane], bytes.fromhex(job.id), job.opened_at_ms, job.partition, job.offset, job.topic_id)
         body += job.tenant.encode()
         return base64.urlsafe_b64encode(body + _signature(self._keys[0], body)).rstrip(b"=").decode()
 
@@ -104,8 +108,8 @@ class JobSigner:
             KafkaUnavailable: the labels topic is not known yet.
         """
         body = self._verified(token)
-        _, random, opened_at_ms, partition, offset, topic_id = _LAYOUT.unpack_from(body)
-        job = Job(random.hex(), body[_LAYOUT.size :].decode(), opened_at_ms, partition, offset, topic_id)
+        version, random, opened_at_ms, partition, offset, topic_id = _LAYOUT.unpack_from(body)
+        job = Job(random.hex(), body[_LAYOUT.size :].decode(), opened_at_ms, partition, offset, topic_id, _LANES[version])
         if job.tenant != tenant or opened_at_ms > now_ms() + _CLOCK_SKEW_MS:
             raise _unknown()
         if now_ms() > self.expires_at_ms(job):
@@ -129,7 +133,7 @@ class JobSigner:
         if raw is None:
             raise _unknown()
         body, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
-        if len(body) < _LAYOUT.size or body[0] != _VERSION:
+        if len(body) < _LAYOUT.size or body[0] not in _LANES:
             raise _unknown()
         # Every key is tried, in constant time each, so that the answer's time tells nothing.
         genuine = [hmac.compare_digest(_signature(key, body), signature) for key in self._keys]

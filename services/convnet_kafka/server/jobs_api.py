@@ -13,13 +13,14 @@ from convnet_kafka.kafka.producer import QueueFull
 from convnet_kafka.messages import Lane, close_headers, close_value
 from convnet_kafka.server.admission import check_serving
 from convnet_kafka.server.api_models import CloseRequest, JobShown, OpenedJob
-from convnet_kafka.server.auth import caller
+from convnet_kafka.server.auth import GUARD, caller
 from convnet_kafka.server.backend import Backend
 from convnet_kafka.server.config import ServerConfig
-from convnet_kafka.server.describing import JSON, described
+from convnet_kafka.server.describing import JSON, choice, described
 from convnet_kafka.server.intake import Acknowledgement
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.lifecycle import Lifecycle
+from convnet_kafka.server.parameters import lane
 from convnet_kafka.server.problems import Problem, model_response
 from convnet_kafka.server.seen import JobProgress
 
@@ -47,13 +48,21 @@ class JobsApi:
             web.delete("/v1/jobs/{job}", self.cancel),
         ]
 
-    @described("Open a job", tag="jobs", answers={201: OpenedJob}, headers={"Location": "the job's path"})
+    @described(
+        "Open a job",
+        tag="jobs",
+        parameters=(choice("lane", "`fast`: past what waits in bulk, within the key's rate and while it is quick", list(Lane), Lane.BULK),),
+        answers={201: OpenedJob},
+        headers={"Location": "the job's path"},
+    )
     async def open(self, request: web.Request) -> web.Response:
         """201 with a new job's id."""
         check_serving(self._lifecycle)
-        job = self._backend.open_job(caller(request).tenant)
+        wanted = lane(request)
+        request.app[GUARD].admit_to(request, wanted)
+        job = self._backend.open_job(caller(request).tenant, wanted)
         token = self._backend.signer.token(job)
-        answer = model_response(OpenedJob(job=token, expires_at_ms=self._backend.signer.expires_at_ms(job)), 201)
+        answer = model_response(OpenedJob(job=token, expires_at_ms=self._backend.signer.expires_at_ms(job), lane=job.lane), 201)
         answer.headers["Location"] = f"/v1/jobs/{token}"
         return answer
 
@@ -117,6 +126,7 @@ class JobsApi:
             complete=progress.complete(),
             opened_at_ms=job.opened_at_ms,
             expires_at_ms=self._backend.signer.expires_at_ms(job),
+            lane=job.lane,
         )
         return model_response(shown)
 

@@ -6,6 +6,7 @@ import math
 
 from aiohttp import web
 
+from convnet_kafka.messages import Lane
 from convnet_kafka.server.problems import Problem
 
 MAX_OFFSET = (1 << 63) - 1
@@ -30,6 +31,18 @@ def whole_number(where: str, text: str, low: int, high: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and low <= int(text) <= high):
         raise Problem("bad-request", f"{where} is {text[:40]!r}; it must be a whole number from {low} to {high}")
     return int(text)
+
+
+def lane(request: web.Request) -> Lane:
+    """`?lane=` from the query, the bulk lane when it is absent.
+
+    Raises:
+        Problem: there is no such lane.
+    """
+    text = request.query.get("lane", Lane.BULK.value)
+    if text not in set(Lane):
+        raise Problem("bad-request", f"?lane= is {text[:40]!r}; it must be {' or '.join(Lane)}")
+    return Lane(text)
 
 
 def flag(request: web.Request, name: str) -> bool | None:

@@ -133,8 +133,8 @@ SLUGS: Mapping[str, ProblemType] = {
     "fast-lane-busy": ProblemType(
         503,
         "The fast lane cannot answer in time",
-        "Labels would not come within the caller's `timeout`. Nothing was stored.",
-        "Send it again after `Retry-After` seconds, or send the images to a job.",
+        "Labels would not come within the caller's `timeout`, or a job would keep such callers waiting. Nothing was stored.",
+        "Send it again after `Retry-After` seconds, or send the images to a job on the bulk lane.",
     ),
     "kafka-unavailable": ProblemType(
         503,

@@ -82,16 +82,23 @@ class Allowance:
         Args:
             lane: where its images go, None when it brings none.
         """
-        waits = [wait for name in ("requests", *_rates_of(lane)) if (wait := self._wait(name)) is not None]
-        if waits:
-            return max(waits, key=lambda wait: wait.seconds)
-        self._take("requests", 1)
-        return None
+        found = self._longest("requests", *_rates_of(lane))
+        if found is None:
+            self._take("requests", 1)
+        return found
+
+    def wait(self, lane: Lane) -> Wait | None:
+        """Why images of a lane have to wait, or None. Takes nothing."""
+        return self._longest(*_rates_of(lane))
 
     def charge(self, images: int, lane: Lane) -> None:
         """Count the images of a request that was admitted."""
         for name in _rates_of(lane):
             self._take(name, images)
+
+    def _longest(self, *names: str) -> Wait | None:
+        waits = [wait for name in names if (wait := self._wait(name)) is not None]
+        return max(waits, key=lambda wait: wait.seconds) if waits else None
 
     def _wait(self, name: str) -> Wait | None:
         if name not in self._buckets:

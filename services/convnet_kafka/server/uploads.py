@@ -12,11 +12,12 @@ from convnet_kafka.metrics import ServerMetrics
 from convnet_kafka.server.accesslog import note_images
 from convnet_kafka.server.admission import check_serving, expect_handler
 from convnet_kafka.server.api_models import UploadAnswer
-from convnet_kafka.server.auth import caller
+from convnet_kafka.server.auth import GUARD, caller
 from convnet_kafka.server.backend import Backend
 from convnet_kafka.server.bodies import IMAGE_BODIES, NAME_PARAMETERS, BodyLimits, Kind, kind_of
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.describing import described
+from convnet_kafka.server.fastlane import MOST_IMAGES, FastLane
 from convnet_kafka.server.intake import Intake
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.lifecycle import Lifecycle
@@ -37,6 +38,7 @@ class Uploads:
         lifecycle: Lifecycle,
         slots: UploadSlots,
         gate: BacklogGate,
+        fast_lane: FastLane,
         room: SharedRoom,
     ) -> None:
         self._backend = backend
@@ -44,9 +46,11 @@ class Uploads:
         self._lifecycle = lifecycle
         self._slots = slots
         self._gate = gate
+        self._fast_lane = fast_lane
         self._acknowledge_s = config.server.delivery_timeout_s
         self._deadline_s = config.server.upload_deadline_s
-        self._reception = Reception(BodyLimits.of(config, config.server.max_request_images), room)
+        most = {Lane.BULK: config.server.max_request_images, Lane.FAST: MOST_IMAGES}
+        self._receptions = {lane: Reception(BodyLimits.of(config, most[lane]), room) for lane in Lane}
 
     def routes(self) -> list[web.RouteDef]:
         """The routes served here."""
@@ -59,7 +63,7 @@ class Uploads:
         parameters=NAME_PARAMETERS,
         body=IMAGE_BODIES,
         answers={202: UploadAnswer},
-        problems=("unsupported", "too-slow", "job-cancelled", "too-many-uploads", "backlog-too-long", "backlog-too-old"),
+        problems=("unsupported", "too-slow", "job-cancelled", "too-many-uploads", "backlog-too-long", "backlog-too-old", "fast-lane-busy"),
     )
     async def upload(self, request: web.Request) -> web.Response:
         """202 with the outcome."""
@@ -67,8 +71,8 @@ class Uploads:
         started = time.monotonic()
         with self._slots.taken():
             intake = Intake(
-                self._backend.producer(Lane.BULK),
-                self._backend.topology.images(Lane.BULK),
+                self._backend.producer(job.lane),
+                self._backend.topology.images(job.lane),
                 job,
                 deadline=started + self._deadline_s,
                 acknowledge_s=self._acknowledge_s,
@@ -77,21 +81,26 @@ class Uploads:
                 trace=trace_of(request),
             )
             try:
-                outcome = await self._reception.receive(request, intake)
+                outcome = await self._receptions[job.lane].receive(request, intake)
                 one = {"image": intake.last_image} if kind_of(request) is Kind.IMAGE else {}
                 return json_response(outcome.to_dict() | one, 202)
             finally:
-                count_images(request, self._metrics, intake, Lane.BULK, started)
+                count_images(request, self._metrics, intake, job.lane, started)
+                if job.lane is Lane.FAST:
+                    self._fast_lane.job_sent(intake.images)
 
     def _check(self, request: web.Request) -> Job:
         """All that can be known before the body is read. Takes nothing."""
         job = self._backend.signer.parse(request.match_info["job"], caller(request).tenant)
         check_serving(self._lifecycle)
-        self._reception.check(request)
+        self._receptions[job.lane].check(request)
         self._backend.control.check_not_cancelled(job)
         self._slots.check()
         self._backend.check_available()
-        self._gate.check(Lane.BULK)
+        self._gate.check(job.lane)
+        if job.lane is Lane.FAST:
+            request.app[GUARD].admit_to(request, job.lane)
+            self._fast_lane.check_job()
         return job
 
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.server.backlog import LaneBacklog
-from convnet_kafka.server.fastlane import FastLane
+from convnet_kafka.server.fastlane import UNJUDGED_IMAGES, FastLane
 from convnet_kafka.server.overload import BacklogGate, BacklogLimits
 from convnet_kafka.server.problems import Problem
 from convnet_kafka.settings import ServerSettings
@@ -89,11 +89,18 @@ class Line:
     def __init__(self, limit: int = 10) -> None:
         self.now = 100.0
         self.found: LaneBacklog | None = EMPTY
-        self.lane = FastLane(limit, lambda: self.found, Gauge("calls", "Calls.", registry=CollectorRegistry()), lambda: self.now)
+        self.lane = FastLane(limit, lambda: self.found, Gauge("calls", "Calls.", registry=CollectorRegistry()), clock=lambda: self.now)
 
     def refused(self, timeout_s: float = 5.0) -> Problem | None:
         try:
             self.lane.check(timeout_s)
+        except Problem as problem:
+            return problem
+        return None
+
+    def job_refused(self) -> Problem | None:
+        try:
+            self.lane.check_job()
         except Problem as problem:
             return problem
         return None
@@ -182,3 +189,39 @@ def test_calls_in_progress_are_bounded() -> None:
         with pytest.raises(Problem), line.lane.call([]):
             pass
     assert line.refused() is None
+
+
+def test_a_job_may_send_some_images_while_nobody_knows_how_fast_they_are_done() -> None:
+    line = Line()
+    line.found = replace(EMPTY, at=100.0)
+    for _ in range(UNJUDGED_IMAGES // 100):
+        assert line.job_refused() is None
+        line.lane.job_sent(100)
+    problem = line.job_refused()
+    assert problem is not None
+    assert (problem.slug, problem.status) == ("fast-lane-busy", 503)
+    line.now += 2
+    line.found = replace(EMPTY, at=102.0)  # looked at again: all are done
+    assert line.job_refused() is None
+    line.found = None
+    assert line.job_refused() is None
+
+
+def test_a_job_is_held_back_when_its_images_would_wait_for_more_than_a_moment() -> None:
+    line = Line()
+    line.found = replace(EMPTY, waiting=90, rate=100.0, at=100.0)
+    assert line.job_refused() is None
+    line.lane.job_sent(60)
+    problem = line.job_refused()
+    assert problem is not None
+    assert problem.retry_after_s == pytest.approx(0.5)
+    line.now += 0.6  # so much was done meanwhile
+    assert line.job_refused() is None
+
+
+def test_a_job_is_not_taken_where_nothing_moves() -> None:
+    line = Line()
+    line.found = replace(EMPTY, waiting=1, still_s=6.0, at=100.0)
+    problem = line.job_refused()
+    assert problem is not None
+    assert "classifier" in str(problem)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.messages import now_ms
-from convnet_kafka.server.jobs import JobExpired, JobOfAnotherCluster, JobSigner, JobUnknown
+from convnet_kafka.messages import Lane, now_ms
+from convnet_kafka.server.jobs import JobExpired, JobOfAnotherCluster, JobSigner, JobUnknown, random_part
 
 KEY, OLD_KEY = b"k" * 32, b"o" * 32
 TOPIC = bytes(range(16))
@@ -23,6 +23,15 @@ def signer(*keys: bytes, topic: bytes = TOPIC, life_ms: int = HOUR_MS) -> JobSig
 def test_a_token_gives_back_the_job() -> None:
     job = signer().open("tenant-ü", 5, 123456789012)
     assert signer().parse(signer().token(job), "tenant-ü") == job
+
+
+def test_a_token_says_the_lane_and_a_bulk_one_is_as_it_always_was() -> None:
+    fast = signer().open("default", 5, 7, Lane.FAST)
+    assert signer().parse(signer().token(fast), "default").lane is Lane.FAST
+    bulk = signer().open("default", 5, 7)
+    assert signer().parse(signer().token(bulk), "default").lane is Lane.BULK
+    assert base64.urlsafe_b64decode(signer().token(bulk) + "==")[0] == 1
+    assert random_part(signer().token(fast)) == fast.id
 
 
 def test_every_flipped_bit_is_unknown() -> None:
