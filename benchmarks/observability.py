@@ -2,7 +2,8 @@
 
 Both sides run at once on one Kafka, each with a server, two classifiers and a client of its own, and work in turns; the other one idles.
 `on` is what the product does, with its access log and a scraper that asks each process every 5 s. `off` counts nothing, logs nothing and
-makes no statistics of its Kafka clients (benchmarks/unobserved). Writes build/observability.json and prints a table.
+makes no statistics of its Kafka clients (benchmarks/unobserved). `traced` is `on` with one of a hundred images traced, and is compared with
+`on`; its collector is not counted. Writes build/observability.json and prints a table.
 """
 
 from __future__ import annotations
@@ -24,19 +25,23 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+import traces
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.stack import Stack, StackOptions
 from run import MICRO, cpu_by_process, spread
-from workers import Worker, prepare_client
+from workers import Worker
 from workload import DIGITS
 
 UNOBSERVED = Path(__file__).parent / "unobserved"
-OFF = "off"
-# What each side adds to the environment of its processes. `off` is what the others are compared with.
+OFF, ON, TRACED = "off", "on", "traced"
+# What each side adds to the environment of its processes; `traced` adds what traces.py says.
 SIDES: Mapping[str, Mapping[str, str]] = {
     OFF: {"PYTHONPATH": str(UNOBSERVED), "KAFKA_CLIENT_OPTIONS": '{"statistics.interval.ms": 0}'},
-    "on": {"CONVNET_SERVER_ACCESS_LOG": "true"},
+    ON: {"CONVNET_SERVER_ACCESS_LOG": "true"},
+    TRACED: {"CONVNET_SERVER_ACCESS_LOG": "true"},
 }
+# What a side is compared with.
+BASES = {ON: OFF, TRACED: ON}
 # Observing may cost so much, as a part of what the path costs without.
 BAR = 0.03
 SCRAPE_S = 5.0
@@ -108,10 +113,10 @@ def scraped(stack: Stack) -> Iterator[None]:
 
 
 def compared(sides: Mapping[str, Side]) -> dict[str, dict[str, Any]]:
-    """Each side's cost, and what it costs beyond `off`, by round."""
-    base = sides[OFF].totals()
+    """Each side's cost, and what it costs beyond what it is compared with, by round."""
     figures: dict[str, dict[str, Any]] = {}
     for name, side in sides.items():
+        base = sides[BASES.get(name, OFF)].totals()
         extra = [total / without - 1 for total, without in zip(side.totals(), base, strict=True)]
         figures[name] = {
             "cpu_us_per_image": {process: spread(values) for process, values in side.cpu_us.items()},
@@ -129,7 +134,7 @@ def show(sides: Mapping[str, Side], figures: Mapping[str, dict[str, Any]], conso
         table.add_row(process, *(_span(side.cpu_us[process]) for side in sides.values()))
     table.add_row("whole path", *(_span(side.totals()) for side in sides.values()))
     extra = {name: figure["extra_rounds"] for name, figure in figures.items()}
-    table.add_row("beyond off", *("" if name == OFF else _percent(values) for name, values in extra.items()))
+    table.add_row("beyond", *(f"{BASES[name]}: {_percent(extra[name])}" if name in BASES else "" for name in sides))
     console.print(table)
 
 
@@ -156,16 +161,19 @@ def main(*, images: int, count: int, warm_up: int, out: Path) -> None:
         files = DIGITS.write(root / "pictures", images)
         DIGITS.train(root / "models", files, "float32")
         broker = cleanup.enter_context(LocalBroker(root / "broker"))
+        collector = cleanup.enter_context(Worker(traces.prepare_collector, root / "port"))
+        traced = traces.environment(f"http://127.0.0.1:{(root / 'port').read_text()}")
         sides: dict[str, Side] = {}
         for name, environment in SIDES.items():
+            more = traced if name == TRACED else {}
             options = StackOptions(
                 models=root / "models",
                 data=root / name,
                 bootstrap_servers=broker.bootstrap_servers,
-                environment={"KAFKA_TOPIC_PREFIX": name, **environment},
+                environment={"KAFKA_TOPIC_PREFIX": name, **environment, **more},
             )
             stack = cleanup.enter_context(Stack(options))
-            sides[name] = Side(stack, cleanup.enter_context(Worker(prepare_client, stack.server_url)))
+            sides[name] = Side(stack, cleanup.enter_context(Worker(traces.prepare_traced_client, stack.server_url, more)))
             if name != OFF:
                 cleanup.enter_context(scraped(stack))
         for number in range(warm_up + count):
@@ -181,11 +189,15 @@ def main(*, images: int, count: int, warm_up: int, out: Path) -> None:
         if (accepted := {name: side.accepted() for name, side in sides.items()}) != expected:
             raise click.ClickException(f"the sides are not what they should be: they say they accepted {accepted}, not {expected}")
         figures = compared(sides)
+        collector.begin()
+        spans: dict[str, int] = collector.result().detail
+        share = spans.get(f"wait {TRACED}.images", 0) / (images * (warm_up + count))
+        figures[TRACED] |= {"spans": spans, "traced_share": share}
         show(sides, figures, console)
     report = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images, "rounds": count, "bar": BAR, "sides": figures}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    console.print(f"at most {BAR:.0%} beyond off; written to {out}")
+    console.print(f"{share:.2%} of the images were traced. At most {BAR:.0%} beyond; written to {out}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ def draw(spans: list[ExportedSpan], prefix: str) -> str:
     scale = (WIDTH - NAMES - 90) / whole
     height = TOP + ROW * len(rows) + 16
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title desc" '
-        'font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title desc"',
+        ' font-family="system-ui, sans-serif" font-size="12">',
         '<title id="title">A trace</title>',
         f'<desc id="desc">{escape("; ".join(_title(span).replace(prefix, "convnet") for span, _ in rows))}</desc>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',

@@ -151,14 +151,14 @@ def random_part(token: str) -> str:
 def unverified(token: str) -> Job | None:
     """What an id says, its signature not looked at; None when it is none. For who reads Kafka itself, and so sees every job anyway."""
     raw = _decoded(token)
-    if raw is None or len(raw) < _LAYOUT.size + _SIGNATURE_BYTES or raw[0] != _VERSION:
+    if raw is None or len(raw) < _LAYOUT.size + _SIGNATURE_BYTES or raw[0] not in _LANES:
         return None
-    _, random, opened_at_ms, partition, offset, topic_id = _LAYOUT.unpack_from(raw)
+    version, random, opened_at_ms, partition, offset, topic_id = _LAYOUT.unpack_from(raw)
     try:
         tenant = raw[_LAYOUT.size : -_SIGNATURE_BYTES].decode()
     except UnicodeDecodeError:
         return None
-    return Job(random.hex(), tenant, opened_at_ms, partition, offset, topic_id)
+    return Job(random.hex(), tenant, opened_at_ms, partition, offset, topic_id, _LANES[version])
 
 
 def _decoded(token: str) -> bytes | None:
