@@ -25,7 +25,7 @@ from convnet.training import TrainingSettings
 from storm.arena import Arena
 from storm.books import Balance, balance
 from storm.faults import KINDS
-from storm.stream import IMAGES_A_JOB, Told, stream, write_pictures
+from storm.stream import IMAGES_A_JOB, Pictures, Told, stream
 
 TOPIC = "convnet.labels"
 # Long enough for a killed part to come back in between, mostly; faults also fall into the recovery from others.
@@ -52,7 +52,7 @@ def inject(arena: Arena, seed: int, kinds: list[str], loop: asyncio.AbstractEven
         loop.call_soon_threadsafe(done.set)
 
 
-async def storm(arena: Arena, pictures: Path, seed: int, images: int, kinds: list[str]) -> list[Told]:
+async def storm(arena: Arena, seed: int, images: int, kinds: list[str]) -> list[Told]:
     """Images and faults at the same time."""
     done = asyncio.Event()
     thread = threading.Thread(target=inject, args=(arena, seed, kinds, asyncio.get_running_loop(), done), name="faults")
@@ -60,25 +60,25 @@ async def storm(arena: Arena, pictures: Path, seed: int, images: int, kinds: lis
     jobs = -(-images // (IMAGES_A_JOB - 1))
     expected_s = len(kinds) * (sum(PAUSE_S) / 2 + 2)
     try:
-        return await stream(arena.stack.server_url, pictures, jobs, max(0.5, expected_s / jobs), done)
+        return await stream(arena.stack.server_url, arena.pictures, jobs, max(0.5, expected_s / jobs), done)
     finally:
         await asyncio.to_thread(thread.join)
 
 
-def prepare(folder: Path) -> tuple[Path, Path]:
+def prepare(folder: Path) -> tuple[Path, Pictures]:
     """Models and pictures."""
     digits = write_digits(folder / "digits")
     registry = Registry(folder / "models")
     for seed in (1, 2):
         train(digits.train, registry, TrainingSettings(32, 32, 1, epochs=2, seed=seed), Silent())
-    return registry.folder, write_pictures(folder / "pictures", sorted(digits.test.rglob("*.png")))
+    return registry.folder, Pictures(folder / "pictures", sorted(digits.test.rglob("*.png")))
 
 
 def tell(found: Balance, faults: Counter[str]) -> None:
     """The end, in words."""
     click.echo(f"{sum(faults.values())} faults: " + ", ".join(f"{count} x {kind}" for kind, count in sorted(faults.items())))
     click.echo(f"{found.accepted:,} accepted = {found.labelled:,} labelled + {found.failed:,} failed; {found.redelivered:,} redelivered")
-    for name in ("missing", "conflicting", "unconfirmed", "duplicates", "innocents"):
+    for name in ("missing", "conflicting", "unconfirmed", "duplicates", "survivors", "innocents"):
         entries = getattr(found, name)
         click.echo(f"{name}: {len(entries)}")
         for entry in entries[:10]:
@@ -98,8 +98,8 @@ def main(*, images: int, faults: int, seed: int, out: Path, keep: Path | None) -
     with tempfile.TemporaryDirectory(prefix="convnet-storm-") as temporary:
         folder = keep or Path(temporary)
         models, pictures = prepare(folder)
-        with Arena(folder / "arena", models) as arena:
-            told = asyncio.run(storm(arena, pictures, seed, images, kinds))
+        with Arena(folder / "arena", models, pictures) as arena:
+            told = asyncio.run(storm(arena, seed, images, kinds))
             arena.stack.wait_ready()
             found = balance(arena.stack.server_url, arena.stack.bootstrap_servers, TOPIC, told)
     seconds = round(time.monotonic() - began, 1)
@@ -112,6 +112,7 @@ def main(*, images: int, faults: int, seed: int, out: Path, keep: Path | None) -
         "conflicting": len(found.conflicting),
         "unconfirmed": len(found.unconfirmed),
         "duplicates_seen_by_readers": len(found.duplicates),
+        "poison_survived": len(found.survivors),
         "innocents": found.innocents,
         "redelivered": found.redelivered,
         "faults": Counter(kinds),

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,17 +16,29 @@ from typing import Self
 import psutil
 
 from convnet.registry import Registry
+from convnet_kafka.local import children
 from convnet_kafka.local.broker import LocalBroker
+from convnet_kafka.local.childlogs import ChildLogs
+from convnet_kafka.local.children import Child
+from convnet_kafka.local.liveness import Liveness
 from convnet_kafka.local.process import free_ports
 from convnet_kafka.local.stack import Stack, StackOptions
 from storm.network import HOST, Network
+from storm.stream import Pictures
+from support import deadly_backend
 
 CLASSIFIERS = 3
 SERVER_PROCESSES = 2
 # Two models and their aliases take 2 MB; the rest of the volume is what a fault fills up.
 VOLUME_MIB = 32
-# Every part's own share of the two cores is small; a start beside a storm takes longer than alone.
-ENVIRONMENT = {"CONVNET_CLASSIFIER_STUCK_AFTER_S": "60"}
+# For replicas that were added, to end in good order.
+END_S = 30.0
+# The real model, but some pictures end or hang its process: the poison among the faults.
+ENVIRONMENT = {
+    "CONVNET_CLASSIFIER_BACKEND": "support.deadly_backend:load",
+    "PYTHONPATH": str(Path(deadly_backend.__file__).parents[1]),
+    "CONVNET_CLASSIFIER_STUCK_AFTER_S": "20",
+}
 
 
 class Arena:
@@ -36,13 +47,17 @@ class Arena:
     Args:
         folder: for data, logs and the volume.
         models: a registry to copy, with at least two versions of the same classes.
+        pictures: what is sent meanwhile.
     """
 
-    def __init__(self, folder: Path, models: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, models: Path, pictures: Pictures) -> None:
         self._source = models
+        self.pictures = pictures
         self._cleanup = ExitStack()
-        self._extra: list[subprocess.Popen[bytes]] = []
+        self._extra: list[Child] = []
+        self._logs = ChildLogs(None, folder / "extra")
+        # Of the replicas added: whoever hangs is killed, as Kubernetes would.
+        self._liveness = Liveness(self._extra, self._logs)
         self.volume = folder / "volume"
         self.broker_port, network_port = free_ports(2)
         self.network = Network(network_port, self.broker_port)
@@ -69,7 +84,9 @@ class Arena:
             cleanup.enter_context(self.network)
             cleanup.enter_context(self.broker)
             cleanup.enter_context(self.stack)
-            cleanup.callback(self._end_extra)
+            cleanup.callback(children.end, self._extra, END_S, lambda child: self._logs.note(child.name, "did not end in time"))
+            self._liveness.start()
+            cleanup.callback(self._liveness.stop)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -84,7 +101,7 @@ class Arena:
     def classifiers(self) -> list[int]:
         """Process ids of all classifiers that live."""
         own = [pid for name, pid in self.stack.processes.items() if name.startswith("classifier")]
-        return own + [process.pid for process in self._extra if process.poll() is None]
+        return own + [child.process.pid for child in self._extra if child.process is not None and child.is_running]
 
     def servers(self) -> list[int]:
         """Process ids of the server and of the processes that share its port."""
@@ -96,30 +113,27 @@ class Arena:
         except psutil.NoSuchProcess:
             return []
 
-    def add_classifier(self) -> int:
-        """One replica more, until `remove_classifier`; returns its process id."""
-        log = self._folder / f"extra-{len(self._extra)}.log"
+    def add_classifier(self) -> str:
+        """One replica more, until it dies or `remove_classifier`; returns its name."""
+        (port,) = free_ports(1)
         environment = ENVIRONMENT | {
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
             "CONVNET_CLASSIFIER_MODELS": str(self.volume / "models"),
-            "CONVNET_CLASSIFIER_PORT": "0",
+            "CONVNET_CLASSIFIER_HOST": HOST,
+            "CONVNET_CLASSIFIER_PORT": str(port),
         }
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "convnet_kafka", "classifier"],
-                env={**os.environ, **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self._extra.append(process)
-        return process.pid
+        child = Child(f"extra-{len(self._extra) + 1}", ["classifier"], environment, f"http://{HOST}:{port}")
+        child.start(self._logs)
+        self._extra.append(child)
+        return child.name
 
-    def remove_classifier(self) -> int | None:
+    def remove_classifier(self) -> str | None:
         """End the oldest of them in good order; None when there is none."""
-        for process in self._extra:
-            if process.poll() is None:
-                process.terminate()
-                return process.pid
+        for child in self._extra:
+            if child.process is not None and child.is_running and child.watched:
+                child.watched = False
+                child.process.terminate()
+                return child.name
         return None
 
     def kill_broker(self) -> None:
@@ -130,16 +144,6 @@ class Arena:
             while self.broker.is_running:
                 threading.Event().wait(0.01)
             self.broker.start()
-
-    def _end_extra(self) -> None:
-        for process in self._extra:
-            process.terminate()
-        for process in self._extra:
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from storm.stream import Told
+from storm.stream import POISON_PREFIX, Told
 
 # A scan at a time: the server may be busy with another one.
 TRIES = 60
-EXPECTED_FAILURES = frozenset({"undecodable"})
+UNDECODABLE, QUARANTINED = "undecodable", "quarantined"
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Balance:
         unconfirmed: results of images that the client was never told about.
         duplicates: images that a reader was shown twice.
         innocents: images that failed although they are sound.
+        survivors: poison that has another result than `quarantined`.
     """
 
     accepted: int = 0
@@ -45,11 +46,12 @@ class Balance:
     unconfirmed: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     innocents: list[str] = field(default_factory=list)
+    survivors: list[str] = field(default_factory=list)
 
     @property
     def even(self) -> bool:
-        """True when nothing is missing, conflicting, unconfirmed or double."""
-        return not (self.missing or self.conflicting or self.unconfirmed or self.duplicates)
+        """True when nothing is missing, conflicting, unconfirmed or double, and every poison was set aside."""
+        return not (self.missing or self.conflicting or self.unconfirmed or self.duplicates or self.survivors)
 
 
 def balance(server_url: str, bootstrap_servers: str, topic: str, jobs: Sequence[Told]) -> Balance:
@@ -68,7 +70,10 @@ def balance(server_url: str, bootstrap_servers: str, topic: str, jobs: Sequence[
             what = (label.label, label.error)
             found.labelled += label.error is None
             found.failed += label.error is not None
-            if label.error is not None and label.error not in EXPECTED_FAILURES:
+            if POISON_PREFIX in label.name:
+                if label.error != QUARANTINED:
+                    found.survivors.append(f"{label.name}: {what}")
+            elif label.error not in {None, UNDECODABLE}:
                 found.innocents.append(f"{label.name}: {label.error}: {label.detail}")
             if image not in in_kafka or image not in by_http:
                 found.missing.append(f"{label.name}: Kafka {in_kafka.get(image)}, HTTP {by_http.get(image)}")

@@ -12,6 +12,7 @@ from random import Random
 from convnet.errors import ConvnetError
 from convnet.registry import Registry
 from storm.arena import Arena
+from storm.stream import POISON
 
 # Longer than the groups' session timeout (10 s): the member comes back to find that it was expelled.
 EXPELLED_S = 13.0
@@ -51,13 +52,13 @@ def pause_broker(arena: Arena, random: Random) -> str:
 
 def add_replica(arena: Arena, _random: Random) -> str:
     """One classifier more."""
-    return f"process {arena.add_classifier()}"
+    return arena.add_classifier()
 
 
 def remove_replica(arena: Arena, random: Random) -> str:
     """One classifier less, by SIGTERM; where none was added, one of the others, which is started again."""
     removed = arena.remove_classifier()
-    return f"process {removed}" if removed is not None else _signal(random.choice(arena.classifiers() or [0]), signal.SIGTERM)
+    return removed if removed is not None else _signal(random.choice(arena.classifiers() or [0]), signal.SIGTERM)
 
 
 def promote(arena: Arena, random: Random) -> str:
@@ -100,6 +101,13 @@ def fill_volume(arena: Arena, random: Random) -> str:
     return done
 
 
+def send_poison(arena: Arena, random: Random) -> str:
+    """The next job has a picture that ends or hangs every classifier that predicts it."""
+    kind = random.choice(sorted(POISON))
+    arena.pictures.poison(kind)
+    return kind
+
+
 KINDS: Mapping[str, Callable[[Arena, Random], str]] = {
     "classifier killed": kill_classifier,
     "classifier paused": pause_classifier,
@@ -112,6 +120,7 @@ KINDS: Mapping[str, Callable[[Arena, Random], str]] = {
     "model promoted": promote,
     "network cut": cut_network,
     "volume full": fill_volume,
+    "poison sent": send_poison,
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +13,14 @@ from convnet_kafka.client import Client
 from convnet_kafka.client.label import Label
 from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.client.session import ClientOptions
+from support import deadly_backend
 
 # Of a job; a few of them are no pictures, or broken ones.
 IMAGES_A_JOB = 2_500
 BROKEN_EVERY = 250
+# Pictures that end or hang their classifier, by how.
+POISON = {"crash": deadly_backend.CRASH, "exit": deadly_backend.EXIT, "hang": deadly_backend.HANG}
+POISON_PREFIX = "poison-"
 # Servers, network and Kafka may be away one after the other; a client that gives up proves nothing.
 PATIENCE_S = 600.0
 
@@ -41,8 +47,35 @@ class Told:
         return {label.image: label for label in self.outcomes.values() if label.image is not None}
 
 
-def write_pictures(folder: Path, originals: list[Path]) -> Path:
-    """The folder of a job: real pictures under names of their own, some cut off, one that is none."""
+class Pictures:
+    """The folders that jobs are made of; a poison that was asked for goes into the next job.
+
+    Args:
+        folder: where they are written.
+        originals: sound pictures.
+    """
+
+    def __init__(self, folder: Path, originals: list[Path]) -> None:
+        self._sound = _write(folder / "sound", originals)
+        self._poisoned = {kind: _with_poison(self._sound, folder / kind, kind) for kind in POISON}
+        self._asked: deque[str] = deque()  # appended to by the thread of the faults
+
+    def poison(self, kind: str) -> None:
+        """Put a picture of this kind of `POISON` into the next job."""
+        self._asked.append(kind)
+
+    @property
+    def poison_waits(self) -> bool:
+        """Whether a poison was asked for that no job has had yet."""
+        return bool(self._asked)
+
+    def next(self) -> Path:
+        """The folder of the next job."""
+        return self._poisoned[self._asked.popleft()] if self._asked else self._sound
+
+
+def _write(folder: Path, originals: list[Path]) -> Path:
+    """Real pictures under names of their own, some cut off, and a file that is none."""
     for number in range(IMAGES_A_JOB - 1):
         file = folder / f"{number % 10}" / f"{number:05d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +85,12 @@ def write_pictures(folder: Path, originals: list[Path]) -> Path:
         else:
             file.write_bytes(original.read_bytes()[: 60 + number // BROKEN_EVERY])
     (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def _with_poison(sound: Path, folder: Path, kind: str) -> Path:
+    shutil.copytree(sound, folder, copy_function=os.link)
+    (folder / "5" / f"{POISON_PREFIX}{kind}.png").write_bytes(deadly_backend.picture(POISON[kind]))
     return folder
 
 
@@ -75,11 +114,11 @@ async def send(server_url: str, folder: Path) -> Told:
     return told
 
 
-async def stream(server_url: str, folder: Path, jobs: int, pause_s: float, faults_left: asyncio.Event) -> list[Told]:
-    """Jobs that begin one `pause_s` after the other, at least so many, and on until `faults_left` is set."""
+async def stream(server_url: str, pictures: Pictures, jobs: int, pause_s: float, faults_over: asyncio.Event) -> list[Told]:
+    """Jobs that begin one `pause_s` after the other, at least so many, and on until `faults_over` is set."""
     running: list[asyncio.Task[Told]] = []
-    while len(running) < jobs or not faults_left.is_set():
-        running.append(asyncio.create_task(send(server_url, folder)))
+    while len(running) < jobs or not faults_over.is_set() or pictures.poison_waits:
+        running.append(asyncio.create_task(send(server_url, pictures.next())))
         # Time between two jobs, not a wait for something: a storm without pauses would be over in seconds.
-        await asyncio.wait([asyncio.create_task(faults_left.wait())], timeout=pause_s)
+        await asyncio.wait([asyncio.create_task(faults_over.wait())], timeout=pause_s)
     return list(await asyncio.gather(*running))
