@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from convnet_kafka.client import Client
+from convnet_kafka.client.errors import Unreachable
 from convnet_kafka.client.label import Label
 from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.client.session import ClientOptions
@@ -23,6 +25,7 @@ POISON = {"crash": deadly_backend.CRASH, "exit": deadly_backend.EXIT, "hang": de
 POISON_PREFIX = "poison-"
 # Servers, network and Kafka may be away one after the other; a client that gives up proves nothing.
 PATIENCE_S = 600.0
+ASK_AGAIN_S = 0.5
 
 
 @dataclass
@@ -100,16 +103,34 @@ def names(folder: Path) -> set[str]:
 
 
 async def send(server_url: str, folder: Path) -> Told:
-    """One job, to its end."""
+    """One job, to its end. A client that finds no server at its first call gives up at once, with nothing sent: then it is asked again."""
     files = await asyncio.to_thread(names, folder)
-    options = ClientOptions(retry=RetryPolicy(give_up_s=PATIENCE_S))
-    told = Told("", files)
-    async with Client(server_url, options=options) as client:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await _send(server_url, folder, Told("", files))
+        except NoServerYet:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(ASK_AGAIN_S)
+
+
+class NoServerYet(Exception):
+    """No job was opened: the server was away."""
+
+
+async def _send(server_url: str, folder: Path, told: Told) -> Told:
+    async with Client(server_url, options=ClientOptions(retry=RetryPolicy(give_up_s=PATIENCE_S))) as client:
         classification = client.classify([folder])
-        async for label in classification:
-            if label.name in told.outcomes:
-                told.repeated.append(label.name)
-            told.outcomes[label.name] = label
+        try:
+            async for label in classification:
+                if label.name in told.outcomes:
+                    told.repeated.append(label.name)
+                told.outcomes[label.name] = label
+        except Unreachable as error:
+            if classification.job is None:
+                raise NoServerYet from error
+            raise
         told.job = classification.job or ""
     return told
 
