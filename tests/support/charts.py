@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -149,6 +150,11 @@ class Chart:
         done = self._run("lint", "--strict", str(self.folder), *_files(files), "--values", "-", values=values)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def ahead(self, many: Iterable[Mapping[str, Any]]) -> None:
+        """Render several values side by side, refused ones too, so that asking for them afterwards takes no time."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda values: self._template(values, files=(), apis=ALL_APIS), many))
 
     def _template(
         self,

@@ -143,6 +143,11 @@ GUARDS: dict[str, tuple[Values, str, Values]] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _rendered_side_by_side() -> None:
+    CHART.ahead(each for values, _, mended in GUARDS.values() for each in (values, over(values, **mended)))
+
+
 @pytest.mark.parametrize("name", GUARDS)
 def test_what_cannot_work_is_refused_and_what_the_sentence_asks_for_helps(name: str) -> None:
     values, sentence, mended = GUARDS[name]

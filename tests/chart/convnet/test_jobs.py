@@ -92,6 +92,8 @@ def test_every_command_and_option_that_pods_are_given_is_known() -> None:
     seen = set()
     for each in (each for one in rendered for each in one.objects if each["kind"] in {"Deployment", "StatefulSet", "Job"}):
         for part in [*pod(each)["containers"], *pod(each).get("initContainers", [])]:
+            if "command" in part:
+                continue  # the pod with tools runs none of ours
             args = part["args"]
             seen.add(args[0])
             done = CliRunner().invoke(group, [*args, "--help"])
