@@ -89,7 +89,7 @@ def what_fails_without(scene: Scene, part: str, number: int) -> str:
         else:
             WORKS[part](scene, user, prefix)
     except (AssertionError, KafkaException, requests.RequestException, subprocess.SubprocessError) as error:
-        failure = " ".join(str(error).split())
+        failure = " ".join(repr(error).split())
     refused = scene.kafka.denied(user)
     # A topic that may not be seen is not refused: it is left out of what there is.
     assert bool(failure) == bool(refused or rights[number].name in failure), f"{part} without {rights[number]}: {failure!r}, {refused}"

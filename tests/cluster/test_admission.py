@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 
 import pytest
 
 from support.charts import Chart, Object, Rendered
 from support.convnet_chart import EVERYTHING, EXTERNAL, STRIMZI, TRIAL, over, pod
-from support.kubernetes import HOW_KUBECTL, Namespace
-from support.tools import required
+from support.kubernetes import Namespace
 
 EXAMPLES = {
     "trial": TRIAL,
@@ -24,14 +22,6 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob", "Pod"}
 
 def rendered(namespace: Namespace, name: str) -> Rendered:
     return Chart("convnet-kafka", namespace=namespace.name).render({**EXAMPLES[name], "crdChecks": False})
-
-
-def offered(namespace: Namespace, objects: list[Object]) -> subprocess.CompletedProcess[str]:
-    """What the API server says of objects, without making them."""
-    program = str(required("kubectl", HOW_KUBECTL))
-    command = [program, "--namespace", namespace.name, "apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-"]
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
 
 
 def as_pod(workload: Object, name: str) -> Object:
@@ -51,7 +41,7 @@ def known(namespace: Namespace) -> set[str]:
 def test_the_api_server_takes_every_object_without_a_warning(namespace: Namespace, name: str) -> None:
     objects = rendered(namespace, name).objects
     unknown = {each["kind"] for each in objects} - known(namespace)
-    done = offered(namespace, [each for each in objects if each["kind"] not in unknown])
+    done = namespace.offer([each for each in objects if each["kind"] not in unknown])
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     if unknown:
@@ -64,8 +54,8 @@ def test_a_restricted_namespace_takes_every_pod(namespace: Namespace, name: str)
     workloads = [each for each in rendered(namespace, name).objects if each["kind"] in WORKLOADS]
     pods = [as_pod(each, f"pod-{number}") for number, each in enumerate(workloads)]
     assert len(pods) >= 4
-    done = offered(namespace, pods)
+    done = namespace.offer(pods)
     assert done.returncode == 0, done.stderr
     privileged = as_pod(workloads[0], "privileged")
     privileged["spec"]["containers"][0]["securityContext"]["capabilities"] = {"add": ["NET_ADMIN"]}
-    assert "violates PodSecurity" in offered(namespace, [privileged]).stderr
+    assert "violates PodSecurity" in namespace.offer([privileged]).stderr

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without `as`
 
 from convnet_kafka.control import CancelledJob, control_headers
@@ -64,8 +64,7 @@ def make_topics(kafka: GuardedBroker, prefix: str) -> None:
     """The topics of a release, as Strimzi's operator makes them; returns when they have leaders."""
     specs = Topology(prefix).specs(kafka_settings(kafka.inner, prefix), TOPICS)
     create_missing(admin(kafka.inner), specs)
-    for spec in specs:
-        _end(kafka, spec.name)
+    until(lambda: all(_has_leaders(kafka, spec.name) for spec in specs), PATIENCE_S, "leaders")
 
 
 @contextmanager
@@ -246,6 +245,14 @@ def _end(kafka: GuardedBroker, topic: str) -> int:
         return sum(consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)[1] for number in partitions)
     finally:
         consumer.close()
+
+
+def _has_leaders(kafka: GuardedBroker, topic: str) -> bool:
+    try:
+        _end(kafka, topic)
+    except KafkaException:
+        return False
+    return True
 
 
 def _committed(kafka: GuardedBroker, topology: Topology, lane: Lane) -> int:

@@ -62,6 +62,13 @@ class Namespace:
         """Make objects, or change them to be like these."""
         self.kubectl("apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
+    def offer(self, objects: Sequence[Object]) -> subprocess.CompletedProcess[str]:
+        """What the API server says of objects, without making them: admission is real, and strict about keys that it does not know."""
+        program = str(required("kubectl", HOW_KUBECTL))
+        command = [program, "--namespace", self.name, "apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-"]
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=2 * CALL_S, check=False)
+
     def get(self, kind: str, name: str) -> Object:
         """One object."""
         found: Object = json.loads(self.kubectl("get", kind, name, "--output", "json"))

@@ -7,32 +7,8 @@ from typing import Any
 import pytest
 
 from convnet_kafka.local.brokersettings import BrokerSettings, server_properties
-from support.charts import Chart, Object, conforming
-
-CHART = Chart("kafka", release="kafka")
-EVERYTHING = {
-    "version": "4.3.1",
-    "metadataVersion": "4.3-IV0",
-    "controllers": {"enabled": True, "tolerations": [{"key": "kafka", "operator": "Exists"}], "antiAffinity": "hard"},
-    "brokers": {
-        "replicas": 6,
-        "storage": {"size": "1Ti", "disks": 2, "storageClass": "fast"},
-        "nodeSelector": {"disk": "local"},
-        "podLabels": {"team": "vision"},
-        "podAnnotations": {"a": "b"},
-        "priorityClassName": "important",
-    },
-    "listener": {"port": 9094, "peers": [{"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "convnet-kafka"}}}]},
-    "extraListeners": [{"name": "outside", "port": 9095, "type": "loadbalancer", "tls": True, "authentication": {"type": "scram-sha-512"}}],
-    "superUsers": ["User:admin"],
-    "config": {"log.retention.hours": 24},
-    "rack": {"topologyKey": "topology.kubernetes.io/zone"},
-    "imagePullSecrets": ["registry"],
-    "maintenanceTimeWindows": ["* * 2-4 ? * SUN"],
-    "cruiseControl": {"enabled": True},
-    "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-    "commonLabels": {"owner": "vision"},
-}
+from support.charts import Object, conforming
+from support.kafka_chart import CHART, EVERYTHING, security_contexts
 
 
 def kafka(values: dict[str, Any] | None = None) -> Object:
@@ -56,7 +32,6 @@ def test_everything_switched_on_conforms() -> None:
         "KafkaNodePool/brokers",
         "KafkaNodePool/controllers",
         "PodMonitor/kafka-brokers",
-        "PodMonitor/kafka-cruise-control",
         "PodMonitor/kafka-exporter",
         "PodMonitor/kafka-entity-operator",
     }
@@ -149,16 +124,6 @@ def test_series_are_labelled_as_those_of_the_other_chart() -> None:
     for monitor in CHART.render(EVERYTHING).all("PodMonitor"):
         labels = {each["targetLabel"] for each in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]}
         assert labels == {"namespace", "pod", "release", "component"}
-
-
-def security_contexts(part: Any) -> list[Object]:
-    """Every template that Strimzi makes a pod or a container of, with what it says of security."""
-    if isinstance(part, list):
-        return [found for each in part for found in security_contexts(each)]
-    if not isinstance(part, dict):
-        return []
-    found = [(name, each) for name, each in part.get("template", {}).items() if name == "pod" or name.lower().endswith("container")]
-    return [*({"name": name, **each} for name, each in found), *(each for value in part.values() for each in security_contexts(value))]
 
 
 def test_all_pods_and_containers_are_as_the_restricted_standard_asks() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.charts import ALL_APIS, Chart
+from support.charts import ALL_APIS
+from support.kafka_chart import CHART
 
-CHART = Chart("kafka", release="kafka")
 NAKED = {"name": "outside", "port": 9095, "type": "nodeport", "tls": True}
 
 

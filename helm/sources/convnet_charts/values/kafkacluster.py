@@ -144,7 +144,7 @@ class Exporter(Values):
 
 
 class CruiseControl(Values):
-    """Cruise Control: spreads partitions over the brokers."""
+    """Cruise Control: spreads partitions over the brokers. Strimzi's metrics reporter is none of its, so it has no metrics."""
 
     enabled: bool = False
     """Run it. Needs two brokers or more."""
