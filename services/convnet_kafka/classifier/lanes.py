@@ -100,6 +100,7 @@ class LaneReader:
         self._watched = 0
         self._blameless = True
         self._began_at = time.monotonic()
+        self._came_round_at = self._began_at
         self._outstanding: deque[Batch] = deque()
         self._thread = threading.Thread(target=self._run, name=f"lane-{lane}", daemon=True)
 
@@ -113,9 +114,14 @@ class LaneReader:
         """Batches handed out whose results Kafka does not have yet."""
         return len(self._outstanding)
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the thread that reads came round; nothing that it waits for by right takes longer than some seconds."""
+        return 0.0 if self._stop.is_set() or not self._thread.is_alive() else time.monotonic() - self._came_round_at
+
     def start(self) -> None:
         """Join the group and read. Does not wait for Kafka."""
-        self._began_at = time.monotonic()
+        self._began_at = self._came_round_at = time.monotonic()
         self._thread.start()
 
     def stop_reading(self) -> None:
@@ -169,6 +175,7 @@ class LaneReader:
         try:
             self._consumer.start()
             while not self._stop.is_set():
+                self._came_round_at = time.monotonic()
                 messages = self._consumer.read(self.sizer.limit(), READ_S, self._fill_s)
                 self._commit_when_due()
                 if messages and self._watched:
@@ -188,6 +195,11 @@ class LaneReader:
             self._consumer.close()
         except KafkaException as error:
             logger.warning("group left without goodbye", lane=self.lane, error=str(error))
+
+    def _attend(self) -> None:
+        """Stay in the group while something else is waited for."""
+        self._came_round_at = time.monotonic()
+        self._consumer.attend()
 
     def _fail(self, error: Exception) -> None:
         self.error = error
@@ -257,10 +269,10 @@ class LaneReader:
         while left and not self._stop.is_set() and not self._handoff.closed:
             if self._is_too_young_for(*left[0]):
                 self._stop.wait(READ_S)
-                self._consumer.attend()
+                self._attend()
                 continue
             if not self._handoff.reserve(self.lane, RESERVE_S):
-                self._consumer.attend()
+                self._attend()
                 continue
             try:
                 deadline = time.monotonic() + ALONE_SLICE_S
@@ -296,12 +308,12 @@ class LaneReader:
             self._outstanding.append(batch)
         self._handoff.offer(batch)
         while not self._is_worked(batch):
-            self._consumer.attend()
+            self._attend()
         if claim.held and not guilty and batch.worked:
             self._consumer.annotate(claim.partition, claim.position, claim.watch.survived(offset))
             self._consumer.commit(wait=True, partitions=[claim.partition])
         while not self._is_settled(batch):
-            self._consumer.attend()
+            self._attend()
         if claim.held and claim.position > offset:
             self._consumer.annotate(claim.partition, claim.position, claim.watch.resting(claim.position))
         return True
@@ -346,7 +358,7 @@ class LaneReader:
         self._handoff.offer(batch)
         while not self._handoff.taken(batch, self._commit_interval_s) and not self._handoff.closed:
             self._commit_when_due()
-            self._consumer.attend()
+            self._attend()
 
     def _on_assigned(self, starts: Mapping[int, Start | None]) -> None:
         claims = {partition: Claim(partition) for partition in starts}

@@ -146,8 +146,10 @@ class Classifier:
 
     def not_alive(self) -> list[str]:
         """Why a restart would help."""
-        silent_s = time.monotonic() - self._beat_at
-        return [f"the loop has not gone round for {silent_s:.0f} s"] if silent_s > self._settings.stuck_after_s else []
+        silent = {"the loop has not gone round": time.monotonic() - self._beat_at}
+        # A call into Kafka's library that does not return: its member is out of the group by then, and nobody else would notice.
+        silent |= {f"the reader of the {lane} lane has not come round": reader.silent_s for lane, reader in self._lanes.items()}
+        return [f"{what} for {seconds:.0f} s" for what, seconds in silent.items() if seconds > self._settings.stuck_after_s]
 
     def not_ready(self) -> list[str]:
         """Why images are not labelled now."""

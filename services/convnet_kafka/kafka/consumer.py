@@ -23,6 +23,9 @@ logger = structlog.get_logger(__name__)
 
 # Taking a partition up again asks the broker twice, in the thread that reads: no answer in this time is tried again at the next read.
 START_AGAIN_TIMEOUT_S = 2.0
+# A commit that is waited for takes one round trip, some milliseconds; one that Kafka has not taken in this time is made again later.
+COMMIT_TIMEOUT_S = 2.0
+_COMMIT_LOOK_S = 0.002
 # One who does not read for `max.poll.interval.ms` is thrown out of the group: whoever waits for something else attends so often within it.
 ATTENDANCES = 5
 MAX_POLL_INTERVAL_MS = 300_000
@@ -226,12 +229,30 @@ class GroupConsumer:
         if not offsets or self._consumer is None:
             return not offsets
         try:
-            if wait:
-                return self._on_commit(None, self._consumer.commit(offsets=offsets, asynchronous=False) or [])
             self._consumer.commit(offsets=offsets, asynchronous=True)
+            if wait:
+                self._see_committed(self._consumer, offsets)
         except KafkaException as error:
             return self._on_commit(error.args[0], offsets)
         return True
+
+    def _see_committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> None:
+        """Return once Kafka says that these are committed: asked on the connection that carried the commit, so behind it.
+
+        `asynchronous=False` would wait without an end: it never returns where the broker has been away from the metadata meanwhile, as
+        each broker is that starts anew (librdkafka 2.16; confluent-kafka-python issue 1801), and the member is thrown out of its group.
+
+        Raises:
+            KafkaException: Kafka has not taken them in time; why is told to `_on_commit` at the next read.
+        """
+        wanted = {item.partition: (item.offset, item.metadata or "") for item in offsets}
+        deadline = time.monotonic() + COMMIT_TIMEOUT_S
+        while (left := deadline - time.monotonic()) > 0:
+            found = consumer.committed(self._places(wanted), timeout=left)
+            if {item.partition: (item.offset, item.metadata or "") for item in found} == wanted:
+                return
+            time.sleep(_COMMIT_LOOK_S)
+        raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
 
     def close(self) -> None:
         """Leave the group. What is done but not committed is read again by others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -344,3 +345,14 @@ def test_a_new_model_takes_over_between_batches(rig: MakeRig) -> None:
     one.predictor = FakePredictor(version=2)
     one.submit(picture(20), "new.png")
     assert {label.name: label.model for label in one.wait_for_labels(2)} == {"old.png": 1, "new.png": 2}
+
+
+def test_a_reader_that_is_held_up_in_a_call_says_for_how_long(rig: MakeRig) -> None:
+    one = rig()
+    one.start()
+    reader, until_let_go = one.lanes[Lane.BULK], threading.Event()
+    until(lambda: Lane.BULK in one.consumers)
+    one.consumers[Lane.BULK].calls.append(until_let_go.wait)
+    until(lambda: reader.silent_s > 0.3, what="silence of the bulk lane")
+    until_let_go.set()
+    until(lambda: reader.silent_s < 0.3, what="the bulk lane coming round")

@@ -89,3 +89,11 @@ def test_missing_topics_and_a_silent_kafka_are_told(monkeypatch: pytest.MonkeyPa
     assert [topics.reply_partition_exists(partition) for partition in (0, 2)] == [True, True]
     monkeypatch.setattr(topicwatch, "SILENT_S", -1.0)
     assert topics.problem() == "Kafka at k:1 has not answered for 0 s"
+
+
+def test_a_lane_whose_call_into_kafkas_library_does_not_return_is_a_reason_for_a_restart(tmp_path: Path) -> None:
+    one = classifier(tmp_path)
+    one._lanes = {Lane.BULK: SimpleNamespace(silent_s=31.0), Lane.FAST: SimpleNamespace(silent_s=0.1)}
+    assert one.not_alive() == ["the reader of the bulk lane has not come round for 31 s"]
+    one._lanes[Lane.BULK].silent_s = 29.0
+    assert one.not_alive() == []
