@@ -62,9 +62,11 @@ def report_of_the_client(release: Release) -> str:
     namespace.until(ended, 180, "the end of the client's Job")
     job = ended()
     assert job is not None
-    printed = namespace.kubectl("logs", f"job/{job['metadata']['name']}")
+    pods = namespace.all("pods", {"batch.kubernetes.io/job-name": job["metadata"]["name"]})
+    printed = {each["status"]["phase"]: namespace.kubectl("logs", each["metadata"]["name"]) for each in pods}
     assert job["status"].get("succeeded") == 1, printed
-    return printed
+    # A policy may be some seconds behind a pod that is as new as itself: then the Job has tried twice.
+    return printed["Succeeded"]
 
 
 def zipped(pictures: Pictures, count: int) -> bytes:
@@ -74,5 +76,5 @@ def zipped(pictures: Pictures, count: int) -> bytes:
         for number in range(count):
             kind, picture = pictures[number % len(pictures)]
             archive.writestr(f"{kind}/{number:04d}.png", picture + b"%d" % number)
-    assert len(content.getvalue()) < 700_000, "a ConfigMap holds 1 MiB, as base64"
+    assert len(content.getvalue()) < 1_000_000, "a ConfigMap holds 1 MiB"
     return content.getvalue()

@@ -60,7 +60,15 @@ class Namespace:
 
     def apply(self, *objects: Object) -> None:
         """Make objects, or change them to be like these."""
-        self.kubectl("apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        # On the server: the client would write all of it into an annotation, which holds 256 KiB.
+        self.kubectl(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--filename",
+            "-",
+            stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}),
+        )
 
     def offer(self, objects: Sequence[Object]) -> subprocess.CompletedProcess[str]:
         """What the API server says of objects, without making them: admission is real, and strict about keys that it does not know."""
