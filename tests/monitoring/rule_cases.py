@@ -177,9 +177,11 @@ CASES: Mapping[str, Case] = {
     ),
     "ConvnetCertificateExpires": Case(
         Input(
-            {'convnet_kafka_client_ca_expiry_timestamp_seconds{pod="a",component="server"}': "1000000x5"}, "5m", [{"component": "server"}]
+            {'convnet_kafka_client_certificate_expiry_timestamp_seconds{pod="a",component="server"}': "1000000x5"},
+            "5m",
+            [{"component": "server"}],
         ),
-        Input({'convnet_kafka_client_ca_expiry_timestamp_seconds{pod="a",component="server"}': "3000000x5"}, "5m"),
+        Input({'convnet_kafka_client_certificate_expiry_timestamp_seconds{pod="a",component="server"}': "3000000x5"}, "5m"),
     ),
     "ConvnetModelNotLoaded": Case(
         Input(

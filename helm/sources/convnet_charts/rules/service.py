@@ -177,7 +177,7 @@ def _processes(tuning: Tuning) -> tuple[Alert, ...]:
 
 def _expiring(tuning: Tuning) -> tuple[Alert, ...]:
     key = SERVICES("convnet_server_next_key_expiry_timestamp_seconds")
-    authority = SERVICES("convnet_kafka_client_ca_expiry_timestamp_seconds")
+    authority = SERVICES("convnet_kafka_client_certificate_expiry_timestamp_seconds")
     return (
         Alert(
             "ConvnetKeyExpires",
