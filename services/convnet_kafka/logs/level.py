@@ -1,6 +1,6 @@
 """How much is logged, changed while a process runs: SIGUSR1 has it log everything, SIGUSR2 as much as it began with.
 
-    kubectl exec POD -- kill -USR1 1
+    kubectl exec POD -- sh -c 'kill -USR1 1'
 
 Idempotent on purpose, unlike a step up or down: whoever sends it need not know what was before.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convnet_kafka.certificates import authorities, own
+from convnet_kafka.certificates import authorities, first_end, own
 from convnet_kafka.diagnosis.doctor.findings import Status
 from convnet_kafka.errors import SettingsError
 from support.certificates import Authority, Listener
@@ -130,3 +130,10 @@ def test_a_password_that_is_set_and_not_used(tmp_path: Path) -> None:
         "sasl_password_file": tmp_path / "password",
     }
     assert "password is empty" in failures(place(kafka=sasl), "kafka-password")
+
+
+def test_the_first_end_of_all_certificates_in_use_is_known_for_the_metrics(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.sign("client", "127.0.0.1", 3)
+    assert first_end(authority.certificate, certificate, key) == own(certificate, key).not_after.timestamp()
+    assert first_end(authority.certificate) == authorities(authority.certificate)[0].not_after.timestamp()
+    assert first_end(None) == first_end(tmp_path / "absent.crt") == 0.0
