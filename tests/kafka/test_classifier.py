@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from convnet_kafka.settings import TopicSettings
 from convnet_kafka.topology import Topology
 from support.running_classifier import PlainClient, RunningClassifier
 from support.topics import admin, kafka_settings
+from support.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -117,12 +119,14 @@ def test_a_newer_wire_version_stops_it_unready_and_is_left_where_it_lies(
     assert list(client.labels) == ["before.png"]
 
 
-def test_it_waits_for_a_model(
+def test_it_waits_for_a_model_and_logs_more_when_told_so(
     broker: LocalBroker, prefix: str, client: PlainClient, pictures: list[bytes], digits_models: Path, tmp_path: Path
 ) -> None:
     models = tmp_path / "models"
     with RunningClassifier(broker.bootstrap_servers, prefix, models, tmp_path / "log") as running:
         running.wait_unready("no stable model")
+        running.process.send_signal(signal.SIGUSR1)
+        until(lambda: "log level changed" in running.log.read_text(), what="it logs everything")
         shutil.copytree(digits_models, tmp_path / "aside")
         (tmp_path / "aside").rename(models)
         running.wait_ready()
@@ -130,6 +134,9 @@ def test_it_waits_for_a_model(
         client.flush()
         client.wait_for(1)
         assert running.terminate() == 0
+        (batch,) = [event for event in running.events() if event["event"] == "batch classified"]
+    assert (batch["level"], batch["images"], batch["jobs"], batch["lane"]) == ("debug", 1, [client.job], "bulk")
+    assert batch["decode_ms"] > 0
 
 
 def test_kafka_may_come_late_go_and_come_back(
