@@ -126,6 +126,8 @@ def test_requests_are_counted_by_lane_and_only_good_answers_are_timed() -> None:
     labels = {"lane": "bulk", "route": "/v1/jobs/{job}/images"}
     assert value("convnet_server_requests_total", labels | {"status": "503"}) == 1
     assert value("convnet_server_request_seconds_count", labels) == 1
+    metrics.answered("/v1/jobs/{job}/images", 202, 0.2, "fast")  # a job's lane wins over the route's
+    assert value("convnet_server_request_seconds_count", labels | {"lane": "fast"}) == 1
 
 
 def statistics(**changed: object) -> str:

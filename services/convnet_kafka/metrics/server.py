@@ -12,7 +12,7 @@ from convnet_kafka.metrics.process import ProcessMetrics
 from convnet_kafka.metrics.values import ACKNOWLEDGEMENTS, LANES, NO_LANE, REFUSALS, REQUESTS
 
 _LANE: Labels = {"lane": LANES}
-# Routes by what they put images on; all others are of no lane.
+# Routes by what they put images on, unless the job says otherwise; all others are of no lane.
 LANE_OF = {"/v1/jobs/{job}/images": "bulk", "/v1/classify": "fast"}
 # Answers from here on are errors: how long those took says nothing of how long the work takes.
 _ERRORS = 400
@@ -41,25 +41,26 @@ class ServerMetrics:
         self._state(make)
         self._answers = lru_cache(maxsize=1024)(self._answer_counts)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
+    def answered(self, route: str, status: int, seconds: float, lane: str | None = None) -> None:
         """Count one answered request.
 
         Args:
             route: the template of its path.
             status: of the answer.
             seconds: from the end of its headers to the end of the answer.
+            lane: that its images are on, where that is known better than by the route.
         """
-        counter, histogram = self._answers(route, status)
+        counter, histogram = self._answers(route, status, lane)
         counter.inc()
         if status < _ERRORS:
             histogram.observe(seconds)
 
-    def _answer_counts(self, route: str, status: int) -> tuple[Counter, Histogram]:
-        lane = LANE_OF.get(route, NO_LANE)
+    def _answer_counts(self, route: str, status: int, lane: str | None) -> tuple[Counter, Histogram]:
+        lane = lane or LANE_OF.get(route, NO_LANE)
         return self.requests.labels(lane, route, str(status)), self.request_seconds.labels(lane, route)
 
     def _http(self, make: Catalogue) -> None:
-        of: Labels = {"lane": "bulk: uploads, fast: classify, none: all else", "route": "template of the path"}
+        of: Labels = {"lane": "bulk or fast: uploads and classify, none: all else", "route": "template of the path"}
         self.requests = make.counter(
             "convnet_server_requests_total",
             "Requests answered, by route and status.",

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from convnet_kafka.logs import ACCESS_LOGGER
-from convnet_kafka.messages import clip
+from convnet_kafka.messages import Lane, clip
 from convnet_kafka.server.auth import known_caller
 from convnet_kafka.server.jobs import random_part
 
@@ -26,6 +26,7 @@ _NAME_BYTES = 200
 # Asked every few seconds by machines; nobody reads about that.
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _IMAGES = web.RequestKey("images", int)
+_LANE = web.RequestKey("lane", str)
 
 
 class AccessLog:
@@ -68,6 +69,16 @@ ACCESS_LOG = web.AppKey("access-log", AccessLog)
 def note_images(request: web.Request, images: int) -> None:
     """Remember for the log how many images a request brought."""
     request[_IMAGES] = images
+
+
+def note_lane(request: web.Request, lane: Lane) -> None:
+    """Remember which lane a request's images are on."""
+    request[_LANE] = lane.value
+
+
+def lane_of(request: web.Request) -> str | None:
+    """Which lane its images are on, where that was noted."""
+    return request.get(_LANE)
 
 
 def route_of(request: web.Request) -> str:

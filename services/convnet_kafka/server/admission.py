@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import HttpVersion11, web
 
 from convnet_kafka.metrics import ServerMetrics
-from convnet_kafka.server.accesslog import ACCESS_LOG, route_of
+from convnet_kafka.server.accesslog import ACCESS_LOG, lane_of, route_of
 from convnet_kafka.server.auth import GUARD
 from convnet_kafka.server.lifecycle import Lifecycle
 from convnet_kafka.server.problems import Problem, from_error
@@ -56,7 +56,7 @@ def expect_handler(
             response = from_error(error).response()
             # The caller keeps its body, so nothing can follow on this connection.
             response.force_close()
-            metrics.answered(route_of(request), response.status, time.monotonic() - started)
+            metrics.answered(route_of(request), response.status, time.monotonic() - started, lane_of(request))
             request.app[ACCESS_LOG].tell(request, response.status, started)
             tell_refusal(request, response.status)
             return response

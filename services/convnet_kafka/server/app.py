@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics, process_registry
-from convnet_kafka.server.accesslog import ACCESS_LOG, CALLER_GONE, AccessLog, route_of
+from convnet_kafka.server.accesslog import ACCESS_LOG, CALLER_GONE, AccessLog, lane_of, route_of
 from convnet_kafka.server.admission import guarded
 from convnet_kafka.server.auth import GUARD, Guard, authenticated, check_routes
 from convnet_kafka.server.backend import Backend
@@ -116,7 +116,7 @@ def _observe(metrics: ServerMetrics, lifecycle: Lifecycle, access_log: AccessLog
             status = redirect.status
             raise
         finally:
-            metrics.answered(route_of(request), status, time.monotonic() - started)
+            metrics.answered(route_of(request), status, time.monotonic() - started, lane_of(request))
             access_log.tell(request, status, started)
         if lifecycle.leaving:
             response.force_close()

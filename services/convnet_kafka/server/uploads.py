@@ -9,7 +9,7 @@ from aiohttp import web
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ServerMetrics
-from convnet_kafka.server.accesslog import note_images
+from convnet_kafka.server.accesslog import note_images, note_lane
 from convnet_kafka.server.admission import check_serving, expect_handler
 from convnet_kafka.server.api_models import UploadAnswer
 from convnet_kafka.server.auth import GUARD, caller
@@ -92,6 +92,7 @@ class Uploads:
     def _check(self, request: web.Request) -> Job:
         """All that can be known before the body is read. Takes nothing."""
         job = self._backend.signer.parse(request.match_info["job"], caller(request).tenant)
+        note_lane(request, job.lane)
         check_serving(self._lifecycle)
         self._receptions[job.lane].check(request)
         self._backend.control.check_not_cancelled(job)
