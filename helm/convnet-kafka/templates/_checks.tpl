@@ -68,6 +68,9 @@
 {{- if gt $needed $copies -}}
 {{- include "convnet-kafka.refuse" (printf "topics.minInsyncReplicas is %d, more than the %d copies there are (topics.replicationFactor): no image could ever be accepted. Use one less than the copies." $needed $copies) -}}
 {{- end -}}
+{{- if and (eq .Values.topics.create "application") (include "convnet-kafka.createsUsers" .) -}}
+{{- include "convnet-kafka.refuse" "topics.create is application, and the chart's own KafkaUsers may not create topics: leave it at auto, so that Strimzi does, or set kafka.users.create=false and name users who may." -}}
+{{- end -}}
 {{- if and .Values.kafka.embedded.enabled (eq .Values.topics.create "never") -}}
 {{- include "convnet-kafka.refuse" "topics.create is never, and a broker of the trial mode has no topics: leave it at auto." -}}
 {{- end -}}

@@ -21,6 +21,7 @@ GUARDS: dict[str, tuple[Values, str, Values]] = {
         {"topics__minInsyncReplicas": 1},
     ),
     "no topics": (over(TRIAL, topics__create="never"), "leave it at auto", {"topics__create": "auto"}),
+    "topics of users who may not": (over(STRIMZI, topics__create="application"), "may not create topics", {"topics__create": "auto"}),
     "mechanism": (over(EXTERNAL, kafka__saslMechanism=""), "Set it to PLAIN, SCRAM-SHA-256", {"kafka__saslMechanism": "PLAIN"}),
     "protocol": (over(EXTERNAL, kafka__securityProtocol="SSL"), "Set it to SASL_SSL", {"kafka__securityProtocol": "SASL_SSL"}),
     "user": (over(EXTERNAL, kafka__users={}), "kafka.users.server.secret is empty", {"kafka__users": EXTERNAL["kafka"]["users"]}),

@@ -39,6 +39,7 @@ def test_with_strimzi_and_users_of_your_own_their_secrets_are_used() -> None:
     assert told(values, "classifier")["KAFKA_SASL_PASSWORD_FILE"] == "/etc/convnet-kafka/user/pw"
 
 
+OWN_USERS = {"create": False, "server": {"secret": "a"}, "classifier": {"secret": "b"}}
 EXTERNAL_WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "PLAINTEXT": ({"bootstrapServers": "k:9092"}, {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}, set()),
     "TLS": (
@@ -141,7 +142,7 @@ def test_topics_are_those_of_the_running_code() -> None:
     [
         (STRIMZI, "false", 5),
         (over(STRIMZI, topics__create="never"), "false", 0),
-        (over(STRIMZI, topics__create="application"), "true", 0),
+        (over(STRIMZI, topics__create="application", kafka__users=OWN_USERS), "true", 0),
         (TRIAL, "true", 0),
         (EXTERNAL, "false", 0),
         (over(EXTERNAL, topics__create="application"), "true", 0),
