@@ -29,6 +29,7 @@ EVERYTHING: Values = {
     "trainer": {"schedule": "0 3 * * 0", "data": {"source": "archive", "archive": {"url": "https://example.org/pictures.tar.gz"}}},
     "client": {"enabled": True, "pictures": {"source": "claim", "name": "pictures"}},
     "tools": {"enabled": True},
+    "tracing": {"endpoint": "http://collector.observability.svc:4318"},
     "gateway": {"enabled": True, "parentRefs": [{"name": "shared", "namespace": "gateways"}]},
     "ingress": {"enabled": True, "className": "traefik", "controller": "traefik", "host": "vision.example.org", "tlsSecret": "vision-tls"},
     "networkPolicy": {"ingressFrom": CONTROLLER},

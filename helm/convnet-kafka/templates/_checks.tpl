@@ -126,10 +126,7 @@
 {{- end -}}
 
 {{- define "convnet-kafka.checks.public" -}}
-{{- $public := list -}}
-{{- if .Values.ingress.enabled }}{{ $public = append $public "ingress.enabled" }}{{ end -}}
-{{- if .Values.gateway.enabled }}{{ $public = append $public "gateway.enabled" }}{{ end -}}
-{{- if ne .Values.server.service.type "ClusterIP" }}{{ $public = append $public (printf "server.service.type=%s" .Values.server.service.type) }}{{ end -}}
+{{- $public := include "convnet-kafka.publicWays" . | fromJsonArray -}}
 {{- if and $public (not .Values.server.apiKeys.enabled) (not .Values.public.authenticatedElsewhere) -}}
 {{- include "convnet-kafka.refuse" (printf "%s leads to servers that ask nobody for a key (server.apiKeys.enabled=false): everybody who reaches them could use them. Switch keys on, or set public.authenticatedElsewhere=true where something before them decides who may call." (join " and " $public)) -}}
 {{- end -}}

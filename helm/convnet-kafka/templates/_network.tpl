@@ -46,6 +46,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "convnet-kafka.egress.collector" -}}
+{{- with .Values.tracing.endpoint }}
+- ports:
+    - {protocol: TCP, port: {{ include "convnet-kafka.portOfUrl" . }}}
+  {{- with $.Values.networkPolicy.collectorTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Who may scrape, as JSON; nobody where nothing is to be scraped. */}}
 {{- define "convnet-kafka.scrapers" -}}
 {{- if .Values.monitoring.podMonitor.enabled }}{{ toJson .Values.networkPolicy.metricsFrom }}{{ else }}[]{{ end -}}

@@ -142,5 +142,16 @@ def test_the_trainer_reaches_its_archive_and_the_client_its_server() -> None:
     assert not allowed(rendered, own("client"), OUTSIDE, 443)
 
 
+def test_traces_reach_their_collector() -> None:
+    collector = {"namespace": "observability", "labels": {"app": "collector"}}
+    traced = over(TRIAL, tracing={"endpoint": "http://collector.observability.svc:4318"})
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}
+    for rendered in (CHART.render(traced), CHART.render(over(traced, networkPolicy={"collectorTo": [peer]}))):
+        assert all(allowed(rendered, own(part), collector, 4318) for part in ("server", "classifier"))
+        assert not allowed(rendered, own("server"), collector, 4317)
+    assert not allowed(rendered, own("server"), OUTSIDE, 4318)
+    assert not allowed(CHART.render(TRIAL), own("server"), collector, 4318)
+
+
 def test_without_policies_nothing_is_said() -> None:
     assert "NetworkPolicy" not in CHART.render(over(TRIAL, networkPolicy={"enabled": False})).kinds()

@@ -9,7 +9,7 @@ from pydantic import Field
 from convnet_charts.values.base import Values, Words
 from convnet_charts.values.classifier import Classifier, Model, Trainer
 from convnet_charts.values.client import Client, Test, Tools
-from convnet_charts.values.cluster import Monitoring, NetworkPolicy
+from convnet_charts.values.cluster import Monitoring, NetworkPolicy, Tracing
 from convnet_charts.values.common import Images, PodSecurity
 from convnet_charts.values.kafka import Kafka, Topics
 from convnet_charts.values.server import Gateway, Ingress, Public, Server
@@ -58,5 +58,7 @@ class ConvnetKafka(Values):
     """Who may talk to whom."""
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """What Prometheus and Grafana get."""
+    tracing: Tracing = Field(default_factory=Tracing)
+    """Traces of single images."""
     test: Test = Field(default_factory=Test)
     """What `helm test` does."""

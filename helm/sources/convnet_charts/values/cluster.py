@@ -1,8 +1,8 @@
-"""Values about what surrounds the parts: network policies and monitoring."""
+"""Values about what surrounds the parts: network policies, monitoring and tracing."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -39,8 +39,10 @@ class NetworkPolicy(Values):
     """Who answers names, on port 53. With NodeLocal DNSCache add `{ipBlock: {cidr: 169.254.20.10/32}}`."""
     archive_to: KubernetesObjects = Field(default_factory=list)
     """Where `trainer.data.archive.url` leads; empty: anywhere, on its port."""
+    collector_to: KubernetesObjects = Field(default_factory=list)
+    """Where `tracing.endpoint` leads; empty: anywhere, on its port."""
     extra_egress: KubernetesObjects = Field(default_factory=list)
-    """Further egress rules of servers and classifiers, as NetworkPolicy has them: a collector of traces, for example."""
+    """Further egress rules of servers and classifiers, as NetworkPolicy has them."""
 
 
 class PodMonitor(Values):
@@ -76,6 +78,19 @@ class Dashboards(Values):
     """For example the folder: `{grafana_folder: convnet-kafka}`."""
     namespace: str = ""
     """Where the sidecar looks; empty: the release's namespace."""
+
+
+class Tracing(Values):
+    """Traces of single images by OpenTelemetry (docs/tracing.md)."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^/ ]+(/.*)?)?$")] = ""
+    """Address of a collector that takes OTLP over HTTP: `http://collector.observability.svc:4318`. Empty: no traces."""
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Part of the calls that are traced, where the caller does not say."""
+    images: Annotated[int, Field(ge=1)] = 16
+    """Images of one traced upload that are traced one by one; after them one more each time their number doubles."""
+    public_endpoint: bool | None = None
+    """Callers are strangers, who may not have all of theirs recorded. Empty: so with an Ingress, an HTTPRoute or a public Service."""
 
 
 class Monitoring(Values):
