@@ -18,7 +18,7 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long cluster-test cluster-test-long lint format generate rules requirements images clean
+.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long cluster-test cluster-test-long lint format generate rules dashboard-pictures requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -104,6 +104,9 @@ generate: $(DEV) $(CHARTS) ## write the charts' generated files again: values, s
 
 rules: $(DEV) ## write recording rules and alerts for a Prometheus on this machine into the folder RULES
 	@PYTHONPATH=helm/sources $(BIN)/python -m convnet_charts.rules.files "$(RULES)"
+
+dashboard-pictures: $(DEV) ## draw the dashboards with the data of a stack under load and faults, into docs/dashboards (needs Prometheus)
+	@PYTHONPATH=tests:helm/sources $(BIN)/python -m monitoring.pictures docs/dashboards
 
 requirements: $(VENV)/bin/uv ## pin and hash all requirements again (UPGRADE=1 takes the newest versions)
 	@requirements/compile.sh $(VENV)

@@ -85,6 +85,14 @@ def test_every_series_that_panels_read_as_recorded_is_recorded(tmp_path: Path) -
     assert read <= recorded
 
 
+def test_panels_and_rules_read_only_metrics_that_are_there_and_leave_none_out(tmp_path: Path) -> None:
+    known = set(re.findall(r"`(convnet_\w+)`", (RUNBOOKS.parent / "metrics.md").read_text()))
+    texts = [path.read_text() for path in write_rules(tmp_path)] + [expr for panel in PANELS for expr, _ in panel.queries]
+    texts += [mark["expr"] for content in BOARDS.values() for mark in content["annotations"]["list"]]
+    read = {re.sub(r"_(bucket|sum|count)$", "", name) for text in texts for name in re.findall(r"\b(convnet_\w+)\{", text)}
+    assert read == known
+
+
 def test_the_files_are_small_enough_for_a_config_map() -> None:
     """The limit is 1 MiB for all that one holds."""
     assert sum(len(path.read_bytes()) for path in FOLDER.glob("*.json")) < 500_000

@@ -82,7 +82,7 @@ class Prometheus:
         found = self._get("query", query=expr)["result"]
         if isinstance(found, list) and found and not isinstance(found[0], dict):
             return [_series({"metric": {}, "values": [found]})]
-        return [_series(each | {"values": [each["value"]]}) for each in found]
+        return [_series(each if "values" in each else each | {"values": [each["value"]]}) for each in found]
 
     def value(self, expr: str) -> float:
         """The one value of a query at this moment, 0 where there is no series."""

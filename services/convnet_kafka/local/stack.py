@@ -183,6 +183,13 @@ class Stack:
         except ConvnetError:
             return False
 
+    def targets(self) -> Iterator[Target]:
+        """What gives metrics: every child, and Kafka where `monitoring` was asked for."""
+        for child in self._children:
+            yield Target(child.name, child.arguments[0], child.health_url.removeprefix("http://"))
+        if self._broker_metrics is not None:
+            yield Target(BROKER, "kafka", f"{HOST}:{self._broker_metrics}")
+
     def stop(self) -> None:
         """End all: classifiers and server, then Kafka. Returns when none is left; interrupted, it kills what is."""
         self._leaving.set()
@@ -225,7 +232,7 @@ class Stack:
             }
             self._children.append(Child(f"classifier-{number}", ["classifier"], environment, f"http://{HOST}:{own}"))
         if options.monitoring:
-            self.scrape_config = write_scrape_files(options.data / "prometheus", self._targets())
+            self.scrape_config = write_scrape_files(options.data / "prometheus", self.targets())
         for child in self._children:
             child.start(self.logs)
         self._looking.start()
@@ -262,12 +269,6 @@ class Stack:
             "CONVNET_SERVER_SHUTDOWN_DELAY_S": "0",
             "CONVNET_TOPICS_CREATE": "true",
         } | dict(self.options.environment)
-
-    def _targets(self) -> Iterator[Target]:
-        for child in self._children:
-            yield Target(child.name, child.arguments[0], child.health_url.removeprefix("http://"))
-        if self._broker_metrics is not None:
-            yield Target(BROKER, "kafka", f"{HOST}:{self._broker_metrics}")
 
     def _budget_s(self) -> float:
         server, classifier = load(ServerSettings), load(ClassifierSettings)

@@ -150,7 +150,7 @@ def _processes(tuning: Tuning) -> tuple[Alert, ...]:
         ),
         Alert(
             "ConvnetKafkaSilent",
-            f"max {by('pod')} ({SERVICES('convnet_server_kafka_silent_seconds')}) > 30",
+            f"max {by('pod')} ({SERVICES('convnet_server_kafka_silent_seconds')}) > {number(tuning.silent_s)}",
             tuning.wait("30s"),
             "page",
             "Kafka has not answered {{ $labels.pod }} for {{ $value | humanizeDuration }}",
@@ -158,7 +158,7 @@ def _processes(tuning: Tuning) -> tuple[Alert, ...]:
         ),
         Alert(
             "ConvnetBacklogUnseen",
-            f"max {by('lane')} ({SERVICES('convnet_server_backlog_silent_seconds')}) > 60",
+            f"max {by('lane')} ({SERVICES('convnet_server_backlog_silent_seconds')}) > {number(tuning.unseen_s)}",
             tuning.wait("1m"),
             "ticket",
             "A server has not seen what waits in the lane {{ $labels.lane }} for {{ $value | humanizeDuration }}",
@@ -189,10 +189,10 @@ def _expiring(tuning: Tuning) -> tuple[Alert, ...]:
         ),
         Alert(
             "ConvnetCertificateExpires",
-            f"min {by('component')} ({authority} > 0) - time() < {number(tuning.ca_expiry_s)}",
+            f"min {by('component')} ({authority} > 0) - time() < {number(tuning.certificate_expiry_s)}",
             "",
             "ticket",
-            "A certificate by which the {{ $labels.component }} knows Kafka ends in {{ $value | humanizeDuration }}",
+            "A certificate between the {{ $labels.component }} and Kafka ends in {{ $value | humanizeDuration }}",
             "Past that no connection to Kafka is made any more.",
         ),
     )

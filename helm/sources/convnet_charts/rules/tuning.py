@@ -42,8 +42,10 @@ class Tuning:
         fast_still_s: seconds for which images of the fast lane may wait with none done.
         bulk_still_s: the same in the bulk lane.
         oldest_s: how long an image may wait; a quarter of the default retention.
+        silent_s: seconds without an answer from Kafka.
+        unseen_s: seconds for which a server may not have seen the backlog.
         key_expiry_s: how long before an API key ends somebody is told.
-        ca_expiry_s: the same of the certificates that Kafka's are checked by.
+        certificate_expiry_s: the same of the certificates between services and Kafka.
         disk_full_s: how long before a broker's disk is full somebody is told.
         disk_history: what is extrapolated from.
         disk_free_ratio: share of a disk that must stay free.
@@ -66,8 +68,10 @@ class Tuning:
     fast_still_s: float = 60.0
     bulk_still_s: float = 300.0
     oldest_s: float = 42.0 * HOUR_S
+    silent_s: float = 30.0
+    unseen_s: float = 60.0
     key_expiry_s: float = 14.0 * DAY_S
-    ca_expiry_s: float = 30.0 * DAY_S
+    certificate_expiry_s: float = 30.0 * DAY_S
     disk_full_s: float = 12.0 * HOUR_S
     disk_history: str = "6h"
     disk_free_ratio: float = 0.1
