@@ -1,9 +1,10 @@
 """What observing costs: CPU an image of the whole path with metrics and JSON logs against the same path without, in one run.
 
-Both sides run at once on one Kafka, each with a server, two classifiers and a client of its own, and work in turns; the other one idles.
+All sides run at once on one Kafka, each with a server, two classifiers and a client of its own, and work in turns; the others idle.
 `on` is what the product does, with its access log and a scraper that asks each process every 5 s. `off` counts nothing, logs nothing and
-makes no statistics of its Kafka clients (benchmarks/unobserved). `traced` is `on` with one of a hundred images traced, and is compared with
-`on`; its collector is not counted. Writes build/observability.json and prints a table.
+makes no statistics of its Kafka clients (benchmarks/unobserved). `sampled` is `on` with a sampler that records 1 % of the uploads, `traced`
+with one of a hundred images traced, whichever upload they are in; both are compared with `on`, and their collector is not counted. Writes
+build/observability.json and prints a table.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,15 +34,16 @@ from workers import Worker
 from workload import DIGITS
 
 UNOBSERVED = Path(__file__).parent / "unobserved"
-OFF, ON, TRACED = "off", "on", "traced"
-# What each side adds to the environment of its processes; `traced` adds what traces.py says.
+OFF, ON, SAMPLED, TRACED = "off", "on", "sampled", "traced"
+# What each side adds to the environment of its processes; those with traces add what traces.py says.
 SIDES: Mapping[str, Mapping[str, str]] = {
     OFF: {"PYTHONPATH": str(UNOBSERVED), "KAFKA_CLIENT_OPTIONS": '{"statistics.interval.ms": 0}'},
     ON: {"CONVNET_SERVER_ACCESS_LOG": "true"},
+    SAMPLED: {"CONVNET_SERVER_ACCESS_LOG": "true"},
     TRACED: {"CONVNET_SERVER_ACCESS_LOG": "true"},
 }
 # What a side is compared with.
-BASES = {ON: OFF, TRACED: ON}
+BASES = {ON: OFF, SAMPLED: ON, TRACED: ON}
 # Observing may cost so much, as a part of what the path costs without.
 BAR = 0.03
 SCRAPE_S = 5.0
@@ -77,9 +79,10 @@ class Side:
         for name, seconds in spent.items():
             self.cpu_us.setdefault(name, []).append(seconds / images * MICRO)
 
-    def totals(self) -> list[float]:
-        """CPU microseconds an image of all processes, one figure a round."""
-        return [sum(values) for values in zip(*self.cpu_us.values(), strict=True)]
+    def totals(self, without: Sequence[str] = ()) -> list[float]:
+        """CPU microseconds an image of all processes but these, one figure a round."""
+        counted = [values for process, values in self.cpu_us.items() if process not in without]
+        return [sum(values) for values in zip(*counted, strict=True)]
 
     def accepted(self) -> float:
         """Images that its server says it has accepted."""
@@ -116,14 +119,15 @@ def compared(sides: Mapping[str, Side]) -> dict[str, dict[str, Any]]:
     """Each side's cost, and what it costs beyond what it is compared with, by round."""
     figures: dict[str, dict[str, Any]] = {}
     for name, side in sides.items():
-        base = sides[BASES.get(name, OFF)].totals()
-        extra = [total / without - 1 for total, without in zip(side.totals(), base, strict=True)]
+        base = sides.get(BASES.get(name, name), side)
         figures[name] = {
             "cpu_us_per_image": {process: spread(values) for process, values in side.cpu_us.items()},
             "cpu_us_per_image_total": spread(side.totals()),
-            "extra": statistics.median(extra),
-            "extra_rounds": extra,
+            "compared_with": BASES.get(name),
         }
+        for of, without in (("extra", ()), ("extra_without_broker", ("broker",))):
+            extra = [mine / theirs - 1 for mine, theirs in zip(side.totals(without), base.totals(without), strict=True)]
+            figures[name] |= {of: statistics.median(extra), f"{of}_rounds": extra}
     return figures
 
 
@@ -133,8 +137,11 @@ def show(sides: Mapping[str, Side], figures: Mapping[str, dict[str, Any]], conso
     for process in next(iter(sides.values())).cpu_us:
         table.add_row(process, *(_span(side.cpu_us[process]) for side in sides.values()))
     table.add_row("whole path", *(_span(side.totals()) for side in sides.values()))
-    extra = {name: figure["extra_rounds"] for name, figure in figures.items()}
-    table.add_row("beyond", *(f"{BASES[name]}: {_percent(extra[name])}" if name in BASES else "" for name in sides))
+    # What the broker's JVM takes varies most from round to round, whoever uses it.
+    for what, of in (("beyond", "extra_rounds"), ("beyond, without the broker", "extra_without_broker_rounds")):
+        compared_sides = {name: BASES[name] for name in sides if BASES.get(name) in sides}
+        cells = (f"{compared_sides[name]}: {_percent(figures[name][of])}" if name in compared_sides else "" for name in sides)
+        table.add_row(what, *cells)
     console.print(table)
 
 
@@ -151,9 +158,12 @@ def _percent(values: list[float]) -> str:
 @click.option("--rounds", "count", default=7, show_default=True, help="Rounds of each side, interleaved.")
 @click.option("--warm-up", default=WARM_UP_ROUNDS, show_default=True, help="Rounds before those that count.")
 @click.option(
+    "--side", "chosen", default=list(SIDES), show_default=True, multiple=True, type=click.Choice(list(SIDES)), help="Only these sides."
+)
+@click.option(
     "--out", default=Path("build/observability.json"), show_default=True, type=click.Path(path_type=Path), help="Figures as JSON."
 )
-def main(*, images: int, count: int, warm_up: int, out: Path) -> None:
+def main(*, images: int, count: int, warm_up: int, chosen: tuple[str, ...], out: Path) -> None:
     """See the module."""
     console = Console()
     with ExitStack() as cleanup:
@@ -162,10 +172,11 @@ def main(*, images: int, count: int, warm_up: int, out: Path) -> None:
         DIGITS.train(root / "models", files, "float32")
         broker = cleanup.enter_context(LocalBroker(root / "broker"))
         collector = cleanup.enter_context(Worker(traces.prepare_collector, root / "port"))
-        traced = traces.environment(f"http://127.0.0.1:{(root / 'port').read_text()}")
+        url = f"http://127.0.0.1:{(root / 'port').read_text()}"
+        traced = {SAMPLED: traces.sampled(url), TRACED: traces.every_upload(url)}
         sides: dict[str, Side] = {}
-        for name, environment in SIDES.items():
-            more = traced if name == TRACED else {}
+        for name in chosen:
+            environment, more = SIDES[name], traced.get(name, {})
             options = StackOptions(
                 models=root / "models",
                 data=root / name,
@@ -191,13 +202,16 @@ def main(*, images: int, count: int, warm_up: int, out: Path) -> None:
         figures = compared(sides)
         collector.begin()
         spans: dict[str, int] = collector.result().detail
-        share = spans.get(f"wait {TRACED}.images", 0) / (images * (warm_up + count))
-        figures[TRACED] |= {"spans": spans, "traced_share": share}
+        for name in sides.keys() & traced.keys():
+            images_traced = spans.get(f"wait {name}.images", 0)
+            figures[name]["traced_share"] = images_traced / (images * (warm_up + count))
         show(sides, figures, console)
     report = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images, "rounds": count, "bar": BAR, "sides": figures}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    console.print(f"{share:.2%} of the images were traced. At most {BAR:.0%} beyond; written to {out}")
+    for name in sides.keys() & traced.keys():
+        console.print(f"{name}: {figures[name]['traced_share']:.2%} of the images were traced")
+    console.print(f"at most {BAR:.0%} beyond; written to {out}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What `observability.py` needs for its side with traces: a collector, and a client that traces.
-
-Every upload is traced, and so many of its images that it is one of a hundred at least: more than a sampler set to 1 % would record.
-"""
+"""What `observability.py` needs for its sides with traces: environments, a collector, and a client that traces."""
 
 from __future__ import annotations
 
@@ -15,18 +12,23 @@ from typing import Any
 
 from workers import prepare_client
 
-# Of each request. The client sends a round's images in requests of 256 to 4,096; then one more each time their number doubles.
-TRACED_IMAGES = 24
+# Of each request. The client sends 20,000 images in eight requests of 256 to 4,096: with one more each time their number doubles this is
+# one of a hundred. With more images in a round it is a little less.
+TRACED_IMAGES = 20
 
 
-def environment(collector: str) -> dict[str, str]:
-    """What makes server, classifier and client trace."""
-    return {
-        "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
-        "OTEL_TRACES_SAMPLER": "parentbased_always_on",
-        "CONVNET_TRACING_IMAGES": str(TRACED_IMAGES),
-    }
+def _tracing(collector: str) -> dict[str, str]:
+    return {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+
+
+def sampled(collector: str) -> dict[str, str]:
+    """A sampler set to 1 %, for server, classifier and client."""
+    return _tracing(collector) | {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+
+
+def every_upload(collector: str) -> dict[str, str]:
+    """Every upload, and of its images as many as make one of a hundred of all: far more than the sampler would record."""
+    return _tracing(collector) | {"OTEL_TRACES_SAMPLER": "parentbased_always_on", "CONVNET_TRACING_IMAGES": str(TRACED_IMAGES)}
 
 
 def prepare_collector(port_file: Path) -> Callable[[], dict[str, int]]:

@@ -71,7 +71,11 @@ class BatchTrace:
         Returns:
             For each image the traceparent of its label, or None.
         """
-        links = [Link(sent, self._image(index, outcomes[index])) for index, sent in self._traced.items()]
+        # An attribute costs some 4 us on its way to the collector: where the image lies is said by its own spans.
+        links = [
+            Link(sent, {"convnet.image": self._records[index].image, "convnet.outcome": outcomes[index]})
+            for index, sent in self._traced.items()
+        ]
         traceparents = [record.traceparent for record in self._records]
         for index, sent in self._traced.items():
             self._waited(index, sent)
@@ -93,17 +97,11 @@ class BatchTrace:
         for span in self._sending.values():
             span.end()
 
-    def _image(self, index: int, outcome: str) -> dict[str, str | int]:
-        message, record = self._messages[index], self._records[index]
-        return place(message.partition(), message.offset()) | {"convnet.image": record.image, "convnet.outcome": outcome}
-
     def _waited(self, index: int, sent: SpanContext) -> None:
         """From the time that the producer gave the record until its batch began."""
         message, record = self._messages[index], self._records[index]
         topic = self._topology.images(self._lane)
-        attributes = (
-            of_topic(topic) | place(message.partition(), message.offset()) | {"convnet.image": record.image, "convnet.job": record.job}
-        )
+        attributes = of_topic(topic) | place(message.partition(), message.offset()) | {"convnet.image": record.image}
         made_ms = message.timestamp()[1]
         start_ns = min(made_ms * 1_000_000, self._began_ns) if made_ms > 0 else self._began_ns
         span = self._tracer.start_span(f"wait {topic}", under(sent), SpanKind.INTERNAL, attributes, start_time=start_ns)
