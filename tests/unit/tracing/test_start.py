@@ -96,6 +96,7 @@ def test_the_service_has_its_name_from_the_environment_or_from_us(
 def test_a_collector_that_is_away_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     started = tracing.start("server")
     assert started is not None
     started.tracer.start_span("lost").end()
