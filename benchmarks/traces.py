@@ -12,9 +12,9 @@ from typing import Any
 
 from workers import prepare_client
 
-# Of each request. The client sends 20,000 images in eight requests of 256 to 4,096: with one more each time their number doubles this is
+# Of each request. The client sends 20,000 images in some ten requests of 256 to 4,096: with one more each time their number doubles this is
 # one of a hundred. With more images in a round it is a little less.
-TRACED_IMAGES = 20
+TRACED_IMAGES = 14
 
 
 def _tracing(collector: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 from prometheus_client import CollectorRegistry
@@ -151,3 +152,15 @@ def test_an_image_that_is_tried_alone_says_so(memory: MakeMemory) -> None:
     span = found.one("process t.images.fast")
     assert (span.attributes["convnet.alone"], parent_of(span)) == (2, SPAN)
     assert found.one("predict").end_time - found.one("predict").start_time == 2_000_000
+
+
+def test_what_is_logged_while_a_traced_batch_is_worked_on_names_its_trace(memory: MakeMemory, rig: Callable[[Memory | None], Rig]) -> None:
+    one = rig(memory())
+    seen: dict[str, dict[str, object]] = {}
+    one.predictor.on_predict = lambda shades: seen.update({str(shades): structlog.contextvars.get_contextvars()})
+    one.submit(picture(10), "a.png", traceparent=SAMPLED.encode())
+    one.start()
+    one.wait_for_labels(1)
+    one.submit(picture(20), "b.png")
+    one.wait_for_labels(2)
+    assert seen == {"[10]": {"trace_id": TRACE}, "[20]": {}}

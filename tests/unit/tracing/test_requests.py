@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 from convnet_kafka.kafka.producer import Delivery
 from convnet_kafka.server.intake import Intake
 from convnet_kafka.server.jobs import Job
-from convnet_kafka.server.traced import trace_of, traced
+from convnet_kafka.server.traced import TRACES, tell_refusal, trace_of, traced
 from convnet_kafka.tracing.requests import RequestTrace, RequestTraces
 from support.http import png
 from support.memory_kafka import Record
@@ -188,3 +188,25 @@ async def test_calls_of_the_api_are_traced_by_their_route_and_log_lines_name_the
     assert logged == [{"trace_id": TRACE, "span_id": format_span_id(span.context.span_id)}, {}]
     assert len(found.spans) == 1
     assert not any("secret" in str(value) or "private" in str(value) for value in [span.name, *span.attributes.values()])
+
+
+async def test_a_refusal_before_the_body_is_traced_too(memory: MakeMemory) -> None:
+    found = memory()
+
+    async def refuse(request: web.Request) -> web.Response:
+        tell_refusal(request, 503)
+        return web.Response(status=503)
+
+    async def upload(_: web.Request) -> web.Response:
+        raise AssertionError
+
+    app = web.Application()
+    app[TRACES] = RequestTraces(found.tracing, "t.labels")
+    app.add_routes([web.post(ROUTE, upload, expect_handler=refuse), web.post("/other", upload, expect_handler=refuse)])
+    async with TestClient(TestServer(app)) as client:
+        for path in ("/v1/jobs/secret-token/images", "/other"):
+            answer = await client.post(path, data=b"x", expect100=True, headers={"traceparent": SAMPLED})
+            assert answer.status == 503
+    span = found.one(f"POST {ROUTE}")
+    assert (format_trace_id(span.context.trace_id), span.attributes["http.response.status_code"]) == (TRACE, 503)
+    assert len(found.spans) == 1
