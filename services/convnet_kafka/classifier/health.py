@@ -35,10 +35,19 @@ class HealthServer:
         not_ready: sentences why images are not labelled now; none when ready. Called likewise.
         notes: sentences about one that is ready, such as that it is idle by right. Called likewise.
         registry: of the metrics.
+        replica: who we are, as brokers know our clients.
     """
 
     def __init__(
-        self, host: str, port: int, *, not_alive: Reasons, not_ready: Reasons, notes: Reasons, registry: CollectorRegistry
+        self,
+        host: str,
+        port: int,
+        *,
+        not_alive: Reasons,
+        not_ready: Reasons,
+        notes: Reasons,
+        registry: CollectorRegistry,
+        replica: str = "",
     ) -> None:
         self._host = host
         self.port = port
@@ -46,6 +55,7 @@ class HealthServer:
         self._not_ready = not_ready
         self._notes = notes
         self._registry = registry
+        self._replica = replica
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._error: OSError | None = None
@@ -100,7 +110,8 @@ class HealthServer:
     async def _answer_ready(self, _request: web.Request) -> web.Response:
         reasons = self._not_ready()
         notes = [] if reasons else self._notes()
-        return web.json_response({"ready": not reasons, "reasons": reasons, "notes": notes}, status=503 if reasons else 200)
+        said = {"ready": not reasons, "reasons": reasons, "notes": notes, "replica": self._replica}
+        return web.json_response(said, status=503 if reasons else 200)
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         body, content_type = exposition(self._registry, request.headers.get(hdrs.ACCEPT, ""))

@@ -35,6 +35,7 @@ from convnet_kafka.classifier.results import ModelBroken, Saying
 from convnet_kafka.classifier.topicwatch import ClassifierTopics
 from convnet_kafka.classifier.warmup import WarmUp
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable, NewerWireVersion
+from convnet_kafka.identity import this_process
 from convnet_kafka.kafka.connection import group_options, producer_options, reader_options, with_statistics
 from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
 from convnet_kafka.kafka.producer import AcknowledgedProducer
@@ -127,6 +128,7 @@ class Classifier:
             not_ready=self.not_ready,
             notes=self.notes,
             registry=self._metrics.registry,
+            replica=this_process(),
         )
         with health:
             self._models.start()
@@ -169,7 +171,7 @@ class Classifier:
             self._metrics.alias.labels(role.value).set(version or 0)
 
     def _make_control(self, registry: Registry) -> ClassifierControl:
-        client = f"{self._topology.prefix}-classifier-control"
+        client = f"{self._topology.prefix}-classifier-control-{this_process()}"
         writing = producer_options(
             self._kafka,
             client,
@@ -279,7 +281,7 @@ class Classifier:
     def _producer(self, lane: Lane) -> AcknowledgedProducer:
         options = producer_options(
             self._kafka,
-            f"{self._topology.prefix}-classifier-{lane}",
+            f"{self._topology.prefix}-classifier-{lane}-{this_process()}",
             linger_ms=LINGER_MS[lane],
             share=PRODUCER_SHARE[lane],
             max_record_bytes=max_dead_letter_bytes(self._kafka),
@@ -291,7 +293,7 @@ class Classifier:
     def _lane(self, lane: Lane, handoff: Handoff) -> LaneReader:
         options = group_options(
             self._kafka,
-            f"{self._topology.prefix}-classifier-{lane}",
+            f"{self._topology.prefix}-classifier-{lane}-{this_process()}",
             group=self._topology.group(lane),
             share=CONSUMER_SHARE[lane],
             max_record_bytes=max_record_bytes(self._kafka),

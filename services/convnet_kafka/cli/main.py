@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "results": ("results", "Read the labels of a job that was opened earlier."),
         "server": ("server", "Run the HTTP ingest server."),
         "status": ("status", "Tell how far a job is."),
+        "top": ("top", "Show what happens now: rates, waits, who holds what, what to act on."),
         "topics": ("topics", "Check, create or grow the Kafka topics."),
         "train": ("train", "Train a network on a folder of class folders."),
         "up": ("up", "Run broker, server and classifiers on this machine until Ctrl-C."),

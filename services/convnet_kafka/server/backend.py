@@ -6,15 +6,14 @@ The one owner of all of them. Starting waits for nothing: a server is alive, onl
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 from contextlib import suppress
 
 import structlog
 
 from convnet_kafka.certificates import first_end
 from convnet_kafka.errors import KafkaUnavailable
+from convnet_kafka.identity import this_process
 from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options, with_statistics
 from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
@@ -66,7 +65,7 @@ class Backend:
             first_end(config.kafka.ssl_ca_location, config.kafka.ssl_certificate_location, config.kafka.ssl_key_location)
         )
         self.topology = Topology(config.kafka.topic_prefix)
-        client = f"{config.kafka.topic_prefix}-server-{socket.gethostname()}-{os.getpid()}"
+        client = f"{config.kafka.topic_prefix}-server-{this_process()}"
         record_bytes = max_record_bytes(config.kafka)
         self._producers = {
             lane: AcknowledgedProducer(

@@ -29,15 +29,20 @@ def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
     idle = ["idle in the fast lane"]
     registry = CollectorRegistry()
     ClassifierMetrics(registry).model.labels("stable").set(3)
-    with HealthServer("127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, notes=lambda: idle, registry=registry) as server:
+    with HealthServer(
+        "127.0.0.1", 0, not_alive=lambda: alive, not_ready=lambda: ready, notes=lambda: idle, registry=registry, replica="host-7"
+    ) as server:
         url = f"http://127.0.0.1:{server.port}"
         assert get(f"{url}/healthz") == (200, b'{"alive": true, "reasons": []}')
         status, body = get(f"{url}/readyz")
-        assert (status, json.loads(body)) == (503, {"ready": False, "reasons": ["no stable model yet: train one"], "notes": []})
+        assert (status, json.loads(body)) == (
+            503,
+            {"ready": False, "reasons": ["no stable model yet: train one"], "notes": [], "replica": "host-7"},
+        )
         ready.clear()
         alive.append("the loop has not gone round for 31 s")
         status, body = get(f"{url}/readyz")
-        assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "notes": ["idle in the fast lane"]})
+        assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "notes": ["idle in the fast lane"], "replica": "host-7"})
         assert get(f"{url}/healthz")[0] == 503
         assert b'convnet_classifier_model_version{role="stable"} 3.0' in get(f"{url}/metrics")[1]
 
@@ -46,6 +51,8 @@ def test_a_port_in_use_is_a_wrong_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = HealthServer("127.0.0.1", taken.getsockname()[1], not_alive=list, not_ready=list, notes=list, registry=CollectorRegistry())
+        server = HealthServer(
+            "127.0.0.1", taken.getsockname()[1], not_alive=list, not_ready=list, notes=list, registry=CollectorRegistry(), replica=""
+        )
         with pytest.raises(SettingsError, match="CONVNET_CLASSIFIER_PORT"), server:
             pass
