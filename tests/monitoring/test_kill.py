@@ -21,8 +21,8 @@ from support.watched_stack import SCRAPE_S, WatchedStack
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 IMAGES = 20_000
-# Slow enough that a kill falls into the middle of the work.
-SLOW = {"CONVNET_CLASSIFIER_BACKEND": "support.deadly_backend:load", "SLOW_BATCH_S": "0.05"}
+# Slow enough that a kill falls into the middle of the work, and quick enough that batches stay large (40 ms of work at most).
+SLOW = {"CONVNET_CLASSIFIER_BACKEND": "support.deadly_backend:load", "SLOW_BATCH_S": "0.01"}
 
 
 def risen(series: Series) -> float:

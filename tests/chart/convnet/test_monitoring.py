@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -98,3 +99,10 @@ def _files(folder: str) -> list[Path]:
 def test_nothing_is_monitored_unless_you_say_so() -> None:
     assert not {"PodMonitor", "PrometheusRule"} & CHART.render(TRIAL).kinds()
     assert CHART.render(TRIAL).all("ConfigMap", component="monitoring") == []
+
+
+def test_what_rules_and_dashboards_leave_open_is_filled_in() -> None:
+    rendered = CHART.render(over(MONITORED, monitoring__runbooks="https://runbooks.example/convnet"))
+    text = json.dumps([*rendered.all("PrometheusRule"), *rendered.all("ConfigMap")])
+    assert "https://runbooks.example/convnet/ConvnetNoConsumer.md" in text
+    assert re.findall("__(?:namespace|release|kafka|runbooks)__", text) == []

@@ -102,3 +102,5 @@ class Monitoring(Values):
     """Alerts."""
     dashboards: Dashboards = Field(default_factory=Dashboards)
     """Pictures."""
+    runbooks: Annotated[str, Field(pattern=r"^\S*[^\s/]$")] = "docs/runbooks"
+    """Where alerts and dashboards link to: the address of a copy of docs/runbooks that your people can read, without the last slash."""
