@@ -316,7 +316,7 @@ async def test_a_client_with_a_low_rate_is_slow_and_complete(
             for _ in range(2):
                 assert [label.label async for label in client.classify([tmp_path])] == ["seven"] * 60
     metrics = await (await web.get("/metrics")).text()
-    assert 'requests_total{route="/v1/jobs/{job}/images",status="429"}' in metrics
+    assert 'requests_total{lane="bulk",route="/v1/jobs/{job}/images",status="429"}' in metrics
 
 
 async def test_a_revoked_key_ends_and_a_new_one_begins_while_the_server_runs(broker: LocalBroker, prefix: str, tmp_path: Path) -> None:
