@@ -45,6 +45,7 @@ class Upload:
     Attributes:
         status: answer this at once, before reading, storing nothing.
         headers: of that answer.
+        by_proxy: the answer is no problem of the server's, but that of something before it.
         cut: store this share of the images and break the connection off without an answer.
         lie: answer this instead of the truth.
         unknown: of these names say that nobody knows, and store them nevertheless or not.
@@ -52,6 +53,7 @@ class Upload:
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    by_proxy: bool = False
     cut: float | None = None
     lie: dict[str, Any] | None = None
     unknown: Callable[[str], bool] = lambda name: False
@@ -233,6 +235,8 @@ class FakeServer:
         request[PLAN] = plan
         if plan.status:
             self.requests["upload"] += 1
+            if plan.by_proxy:
+                return web.Response(status=plan.status, text="404 page not found")
             return problem(plan.status, "too-many-uploads", "not now", plan.headers)
         if self.max_body is not None and (request.content_length or 0) > self.max_body:
             self.requests["upload"] += 1

@@ -80,6 +80,7 @@ class Api:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._ask_first = True
+        self._met = False
         self.traces = calls(self.url) if tracing else None
 
     async def __aenter__(self) -> Self:
@@ -220,6 +221,7 @@ class Api:
                 answer = None
             if not isinstance(answer, dict):
                 raise BrokenAnswer(f"what answers at {self.url} is not a convnet-kafka server (no JSON came): check the address")
+            self._met = True
             return answer
 
     @asynccontextmanager
@@ -270,11 +272,16 @@ class Api:
             problem = None
         if not isinstance(problem, dict):
             problem = {}
+        slug = str(problem.get("type", "")).rpartition("/")[2] or None
+        if response.status == 404 and slug is None and self._met:
+            # None of the server's own. A proxy may know no way to servers that are all away for a moment: Traefik's Ingress says 404 then,
+            # where others say 503.
+            return ServerAway(f"the server at {self.url} is away: what stands before it answered 404")
         text = str(problem.get("detail") or problem.get("title") or response.reason or "no reason given")[:_LARGEST_ANSWER_DETAIL]
         return error_of(
             f"the server at {self.url} answered {response.status}: {text}",
             response.status,
-            str(problem.get("type", "")).rpartition("/")[2] or None,
+            slug,
             _retry_after_s(response.headers.get(hdrs.RETRY_AFTER)),
         )
 

@@ -254,6 +254,21 @@ async def test_a_server_that_stays_away_is_given_up_and_the_job_named(server: Fa
         assert classification.job == "job-1"
 
 
+async def test_a_proxy_that_knows_no_way_for_a_moment_is_waited_for(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    """So does Traefik's Ingress while all servers are away. Our own 404s are problems, and final."""
+    server.uploads += [Upload(status=404, by_proxy=True), Upload(status=404, by_proxy=True)]
+    assert [label.error for label in await outcomes(server, quick, pictures(5))] == [None] * 5
+
+
+async def test_a_proxy_that_never_knew_a_way_is_told_at_once(
+    server: FakeServer, quick: ClientOptions, pictures: Pictures, slept: list[float]
+) -> None:
+    server.opening.append(web.Response(status=404, text="404 page not found"))
+    with pytest.raises(Refused, match="404"):
+        await outcomes(server, quick, pictures(5))
+    assert slept == []
+
+
 async def test_an_unknown_job_ends_at_once(server: FakeServer, quick: ClientOptions, pictures: Pictures, slept: list[float]) -> None:
     with pytest.raises(ServerError, match="404") as ended:
         await outcomes(server, quick, pictures(5), job="forged")
