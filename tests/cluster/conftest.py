@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 IMAGES = {"server": "server", "client": "server", "broker": "server", "classifier": "classifier", "trainer": "classifier"}
 # TensorFlow is downloaded and unpacked the first time.
 BUILD_S = 1500.0
+# Of one test; the first one has all images built.
+TIMEOUT_S = 2400.0
 FIGURES = ROOT / "build" / "cluster.json"
 
 MakeNamespace = Callable[[str], Namespace]
@@ -38,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("cluster")
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
             if not asked:
                 item.add_marker(pytest.mark.skip(reason="needs a Kubernetes cluster: make cluster-test"))
 
