@@ -17,7 +17,7 @@ from convnet_kafka.messages import Lane
 
 # As many looks as the small curves show.
 HISTORY = 24
-BARS = " ▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 # Lines that a table of replicas needs beside its rows: an empty one, its head, and how many are not shown.
 FRAME = 3
 WIDEST = 160
@@ -87,16 +87,16 @@ class View:
         rising = f" (+{rate(seen.dead_letters_per_s)}/s)" if seen.dead_letters_per_s else ""
         curves = self._came, self._done
         top = max((value for curve in curves for value in curve), default=0.0)
-        flow = Table.grid(padding=(0, 2))
-        flow.add_row(
-            Text.assemble(("in ", "dim"), (f"{rate(came(seen)):>7}/s ", "bold"), (curve(self._came, top), "blue")),
-            Text.assemble(("done ", "dim"), (f"{rate(done(seen)):>7}/s ", "bold"), (curve(self._done, top), "green")),
-            Text.assemble(("failed ", "dim"), (f"{rate(failed)}/s", "red" if failed else "")),
-            Text.assemble(("refused ", "dim"), (f"{rate(refused)}/s", "yellow" if refused else "")),
-            Text.assemble(("unknown ", "dim"), (f"{rate(unknown)}/s", "red" if unknown else "")),
-            Text.assemble(("dead letters ", "dim"), (f"{letters}{rising}", "red" if rising else "")),
-        )
-        yield flow
+        yield Text.assemble(
+            ("in ", "dim"), (f"{rate(came(seen)):>7}/s ", "bold"), (curve(self._came, top), "blue"),
+            ("   done ", "dim"), (f"{rate(done(seen)):>7}/s ", "bold"), (curve(self._done, top), "green"),
+        )  # fmt: skip
+        yield Text.assemble(
+            ("failed ", "dim"), (f"{rate(failed)}/s", "red" if failed else ""),
+            ("   refused ", "dim"), (f"{rate(refused)}/s", "yellow" if refused else ""),
+            ("   unknown ", "dim"), (f"{rate(unknown)}/s", "red" if unknown else ""),
+            ("   dead letters ", "dim"), (f"{letters}{rising}", "red" if rising else ""),
+        )  # fmt: skip
         yield _models(seen)
 
 
