@@ -121,8 +121,8 @@ def test_signals_change_the_log_level_of_every_process_while_it_runs(arguments: 
         # One that is replaced meanwhile begins as the others began, and is not ended by a signal that comes too early.
         first = command.children()
         first[0].kill()
-        until(lambda: len(command.children()) == 2 and first[0] not in command.children(), 20, "the dead one is replaced")
-        replacement = next(child for child in command.children() if child not in first)
+        until(lambda: [child for child in command.children() if child not in first], 20, "the dead one is replaced")
+        (replacement,) = [child for child in command.children() if child not in first]
         command.process.send_signal(signal.SIGUSR1)
         until(lambda: "convnet_server_ready 2.0" in command.get("/metrics")[1], 30, "both are ready again")
         assert replacement in command.children()
