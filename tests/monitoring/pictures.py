@@ -30,6 +30,8 @@ from support.watched_stack import WatchedStack, same_versions
 
 RECORDED = Path(__file__).parent / "recorded" / "kubernetes.prom"
 SECONDS = 150
+SCRAPE_S = 2.0
+TUNING = Tuning(scale=60, shortest_window_s=5 * SCRAPE_S)
 IMAGES_A_JOB = 1500
 BROKEN_EVERY = 40
 
@@ -74,7 +76,7 @@ def main() -> int:
         end = threading.Event()
         with (
             Exposition(recorded(RECORDED)) as kubernetes,
-            WatchedStack(folder, registry.folder, [Tuning(scale=60, shortest_window_s=5)], exporters=[kubernetes.address]) as stack,
+            WatchedStack(folder, registry.folder, [TUNING], exporters=[kubernetes.address], scrape_s=SCRAPE_S) as stack,
         ):
             began = time.time()
             senders = [
@@ -102,7 +104,7 @@ def main() -> int:
             for sender in senders:
                 sender.join(120)
             for name, content in boards().items():
-                draw(stack.prometheus, name, content, began, time.time(), target / f"{name}.png", "5s")
+                draw(stack.prometheus, name, content, began, time.time(), target / f"{name}.png", "10s")
                 sys.stdout.write(f"drawn: {target / name}.png, {(target / f'{name}.png').stat().st_size} bytes\n")
     return 0
 

@@ -47,11 +47,11 @@ class Exposition:
 
 
 def recorded(path: Path) -> Callable[[], str]:
-    """A recorded exposition whose counters rise by one a second."""
+    """A recorded exposition whose counters of containers' use rise by one a second; nothing restarts."""
     text, began = path.read_text(), time.monotonic()
 
     def now() -> str:
         passed = time.monotonic() - began
-        return re.sub(r"(?m)^(\w+_total\{.*\} )(\S+)$", lambda line: f"{line[1]}{float(line[2]) + passed}", text)
+        return re.sub(r"(?m)^(container_\w+_total\{.*\} )(\S+)$", lambda line: f"{line[1]}{float(line[2]) + passed}", text)
 
     return now

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ _COLORS = (
 _LEVELS = {"green": "#56a64b", "yellow": "#e0b400", "red": "#c4162a", "text": _TEXT, "blue": "#5794f2"}
 _COLORS_IN_PICTURE = 48
 _MOST_LEGENDS = 9
+_POINTS = 240
 
 
 def draw(prometheus: Prometheus, board: str, content: dict[str, Any], start_s: float, end_s: float, path: Path, interval: str) -> None:
@@ -82,7 +84,7 @@ def draw(prometheus: Prometheus, board: str, content: dict[str, Any], start_s: f
         inch = 1 / (place["h"] * _ROW_IN)
         frame.text(0.1 / (place["w"] * _COLUMN_IN), 1 - 0.17 * inch, raw["title"], color=_TEXT, fontsize=8.5, weight="bold", va="center")
         (panel,) = panels(board, {"panels": [raw]})
-        step = max((end_s - start_s) / 240, 1.0)
+        step = max((end_s - start_s) / _POINTS, 1.0)
         found: list[tuple[str, Series]] = []
         for expr, legend in panel.queries:
             series = prometheus.over(ready(expr, interval=interval), start_s, end_s, step)
@@ -159,7 +161,7 @@ def _lines(
         axes.stackplot(times, layers, colors=_COLORS, alpha=0.75)
     else:
         for index, (_, series) in enumerate(found):
-            axes.plot(*zip(*series.points, strict=True), color=_COLORS[index % len(_COLORS)], linewidth=1.1)
+            axes.plot(*_broken(series.points, 4 * (x[1] - x[0]) / _POINTS), color=_COLORS[index % len(_COLORS)], linewidth=1.1)
     axes.set_xlim(*x)
     top = axes.get_ylim()[1]
     axes.set_ylim(min(0, axes.get_ylim()[0]), defaults.get("max") or max(top, 1e-9))
@@ -181,12 +183,24 @@ def _lines(
         frame.text(left / wide, line / high, f"\u25ac {name[:28]}", color=_COLORS[index % len(_COLORS)], fontsize=6.5, va="center")
 
 
+def _broken(points: Sequence[tuple[float, float]], gap_s: float) -> tuple[list[float], list[float]]:
+    """Times and values, with a hole where nothing was known for longer than a gap."""
+    times, values = [points[0][0]], [points[0][1]]
+    for (before, _), (at, value) in pairwise(points):
+        if at - before > gap_s:
+            times.append(before)
+            values.append(float("nan"))
+        times.append(at)
+        values.append(value)
+    return times, values
+
+
 _KINDS = {"stat": _stat, "bargauge": _bars, "timeseries": _lines}
 
 
 def _number(value: float, unit: str) -> str:
     if unit == "percentunit":
-        return f"{100 * value:.3g} %"
+        return f"{100 * value:,.0f} %" if abs(value) >= 10 else f"{100 * value:.3g} %"
     if unit == "percent":
         return f"{value:.3g} %"
     if unit in {"s", "ms"}:

@@ -107,6 +107,7 @@ class WatchedStack:
         environment: of servers and classifiers, beside what a test needs.
         exporters: addresses of further targets, whose labels stay as they are.
         broker_jvm_flags: further flags for Kafka's JVM.
+        scrape_s: seconds between scrapes, which is also how long a target may take to answer.
     """
 
     def __init__(
@@ -117,11 +118,13 @@ class WatchedStack:
         environment: Mapping[str, str] | None = None,
         exporters: Sequence[str] = (),
         broker_jvm_flags: Sequence[str] = (),
+        scrape_s: float = SCRAPE_S,
     ) -> None:
         self._folder = folder
         self._models = models
         self._tunings = tunings
         self._exporters = list(exporters)
+        self._scrape_s = scrape_s
         self._environment = _ENVIRONMENT | dict(environment or {})
         self.stack = Stack(
             StackOptions(
@@ -195,7 +198,7 @@ class WatchedStack:
         write_rules(folder / "rules", tuning)
         exporters = ", ".join(f'"{address}"' for address in self._exporters)
         config.write_text(
-            f"global: {{scrape_interval: {SCRAPE_S:g}s, evaluation_interval: {SCRAPE_S:g}s}}\n"
+            f"global: {{scrape_interval: {self._scrape_s:g}s, evaluation_interval: {self._scrape_s:g}s}}\n"
             'rule_files: ["rules/*.yaml"]\n'
             "scrape_configs:\n"
             '  - {job_name: convnet-kafka, file_sd_configs: [{files: ["targets.json"]}]}\n'
