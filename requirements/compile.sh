@@ -25,6 +25,7 @@ pin client-image --extra client --extra report --extra tracing --constraint requ
 pin bootstrap --constraint requirements/dev.txt requirements/bootstrap.in
 pin charts --no-deps requirements/charts.in
 pin go --no-deps requirements/go.in
+pin checkov requirements/checkov.in
 
 # pip is the way for who has no uv, and looks at things that uv does not (an upper bound in Requires-Python): every Python must pass.
 for version in 3.11 3.12 3.13; do

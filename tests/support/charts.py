@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 HELM_FOLDER = ROOT / "helm"
 SCHEMAS = ROOT / "tests" / "chart" / "schemas"
 HOW_HELM = "make .venv/.installed-charts, or https://helm.sh/docs/intro/install"
-HOW_KUBECONFORM = "GO_TOOLS=1 requirements/chart-tools.sh .venv"
+HOW_KUBECONFORM = "requirements/chart-tools.sh .venv all"
 KUBERNETES = "1.34.0"
 # What `helm template` takes as there; a real install asks the cluster.
 ALL_APIS = (
