@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from convnet_kafka.cli.planvalues import helm_values
+from convnet_kafka.cli.planvalues import helm_values, kafka_values
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.planning import MOST_PARTITIONS, Costs, Wishes, plan, record_bytes
 
@@ -120,4 +120,4 @@ def test_values_scale_where_the_peak_needs_more_than_the_mean() -> None:
     assert values["server"]["replicas"] == 2
     assert values["server"]["autoscaling"] == {"mode": "none"}
     assert values["topics"]["minInsyncReplicas"] == 2
-    assert values["kafka"]["replicas"] == 3
+    assert kafka_values(plan(WISHES, COSTS))["brokers"]["replicas"] == 3

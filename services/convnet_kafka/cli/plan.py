@@ -54,7 +54,13 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1, 600), help="How long to measure.")
 @click.option("--costs", "costs_file", type=click.Path(path_type=Path), help="Costs that were measured before.")
 @click.option("--save-costs", type=click.Path(path_type=Path), help="Keep the costs in this file.")
-@click.option("--helm-values", is_flag=True, help="Print values for the charts, as YAML, and nothing else.")
+@click.option(
+    "--helm-values",
+    is_flag=False,
+    flag_value="convnet-kafka",
+    type=click.Choice(["convnet-kafka", "kafka"]),
+    help="Print values for the chart helm/convnet-kafka, or with `kafka` for helm/kafka, as YAML, and nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON and nothing else.")
 def command(
     rate: float | None,
@@ -75,7 +81,7 @@ def command(
     seconds: float,
     costs_file: Path | None,
     save_costs: Path | None,
-    helm_values: bool,
+    helm_values: str | None,
     as_json: bool,
 ) -> None:
     """Say how many replicas, partitions and disks a wished rate of images takes, and why.
@@ -114,7 +120,7 @@ def command(
     )
     found = plan(wishes, costs)
     if helm_values:
-        _show_values(found)
+        _show_values(found, helm_values)
     elif as_json:
         _show_json(found)
     else:
@@ -168,15 +174,16 @@ def _show(found: Plan) -> None:
 def _show_json(found: Plan) -> None:
     import orjson  # noqa: PLC0415 - see above
 
-    from convnet_kafka.cli.planvalues import helm_values  # noqa: PLC0415 - see above
+    from convnet_kafka.cli.planvalues import helm_values, kafka_values  # noqa: PLC0415 - see above
 
-    click.echo(orjson.dumps(asdict(found) | {"helm_values": helm_values(found)}, option=orjson.OPT_INDENT_2).decode())
+    values = {"helm_values": {"convnet-kafka": helm_values(found), "kafka": kafka_values(found)}}
+    click.echo(orjson.dumps(asdict(found) | values, option=orjson.OPT_INDENT_2).decode())
 
 
-def _show_values(found: Plan) -> None:
-    from convnet_kafka.cli.planvalues import as_yaml, helm_values  # noqa: PLC0415 - see above
+def _show_values(found: Plan, chart: str) -> None:
+    from convnet_kafka.cli.planvalues import as_yaml, helm_values, kafka_values  # noqa: PLC0415 - see above
 
     wishes = found.wishes
     click.echo(f"# {wishes.mean:g} images/s, {wishes.peak:g} at the peak, {wishes.image_bytes:,} bytes each, by convnet-kafka plan.")
     click.echo(f"# Costs: {found.costs.source}.")
-    click.echo(as_yaml(helm_values(found)))
+    click.echo(as_yaml(kafka_values(found) if chart == "kafka" else helm_values(found)))

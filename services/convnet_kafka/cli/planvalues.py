@@ -9,10 +9,14 @@ from convnet_kafka.planning import GIB, Plan
 
 # A process holds more for a moment than it asks for: garbage, a burst, a model being replaced.
 MEMORY_LIMIT_FACTOR = 1.5
+# Brokers that can be controllers too: these decide by majority.
+BOTH_ROLES = (1, 3, 5)
+# Less than this Kafka does not start well with; the rest of the memory is its page cache.
+LEAST_HEAP_MIB = 512
 
 
 def helm_values(found: Plan) -> dict[str, Any]:
-    """The plan as values of the charts; the top keys are the charts' parts."""
+    """The plan as values of helm/convnet-kafka."""
     wishes = found.wishes
 
     def scaled(replicas: tuple[int, int]) -> dict[str, Any]:
@@ -35,12 +39,19 @@ def helm_values(found: Plan) -> dict[str, Any]:
             "imagesRetentionHours": wishes.retention_h,
             "jobLifeHours": wishes.job_life_h,
         },
-        "kafka": {
-            "replicas": wishes.brokers,
-            "storage": {"size": f"{max(1, math.ceil(found.disk_bytes / GIB))}Gi"},
-            "resources": {"requests": {"cpu": f"{found.broker_cpu:g}", "memory": f"{found.broker_memory_mib}Mi"}},
-        },
     }
+
+
+def kafka_values(found: Plan) -> dict[str, Any]:
+    """The plan as values of helm/kafka."""
+    memory = f"{found.broker_memory_mib}Mi"
+    brokers = {
+        "replicas": found.wishes.brokers,
+        "storage": {"size": f"{max(1, math.ceil(found.disk_bytes / GIB))}Gi"},
+        "resources": {"requests": {"cpu": f"{found.broker_cpu:g}", "memory": memory}, "limits": {"memory": memory}},
+        "heap": f"{max(LEAST_HEAP_MIB, found.broker_memory_mib // 2)}m",
+    }
+    return {"brokers": brokers} | ({} if found.wishes.brokers in BOTH_ROLES else {"controllers": {"enabled": True}})
 
 
 def as_yaml(values: dict[str, Any]) -> str:
@@ -53,6 +64,8 @@ def _lines(values: dict[str, Any], indent: str) -> list[str]:
     for key, value in values.items():
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, bool):
+            lines.append(f"{indent}{key}: {str(value).lower()}")
         elif isinstance(value, str):
             lines.append(f'{indent}{key}: "{value}"')
         else:
