@@ -25,7 +25,8 @@ from confluent_kafka import Producer
 
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.process import free_ports
-from convnet_kafka.messages import LabelRecord, Lane, label_headers, now_ms
+from convnet_kafka.messages import LabelRecord, Lane, now_ms
+from convnet_kafka.replies import label_headers
 from convnet_kafka.server.config import ServerConfig
 from convnet_kafka.server.transfer import LogConfig, dump
 from convnet_kafka.settings import KafkaSettings, ServerSettings, TopicSettings
@@ -168,7 +169,7 @@ class LabelWriter:
             image=image, name=f"{number // 1000:04d}/{number:07d}.png", revision=0, label=str(number % 10), confidence=0.98, error=None,
             detail=None, model=3, lane=Lane.BULK, submitted_at_ms=now, labelled_at_ms=now,
         )  # fmt: skip
-        headers = label_headers(job=self._job, image=image, revision=0, tenant="default", failed=False)
+        headers = label_headers(job=self._job, images=image, revision=0, tenant="default", failed=False)
         while True:
             try:
                 self._producer.produce(self._topic, record.to_json(), partition=self._partition, headers=dict(headers))

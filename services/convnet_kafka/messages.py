@@ -1,7 +1,8 @@
-"""The records on the wire: what is in an image, a label, and the close of a job, and in their headers (docs/wire.md).
+"""The records on the wire: what is in an image and its headers, and what one result says (docs/wire.md).
 
-Owns no connection and knows nothing of HTTP. Within a wire version fields and headers are only added, never changed.
-Everything on the hot path is a plain function or a slotted dataclass: a record is built and read in a few microseconds.
+Owns no connection and knows nothing of HTTP; how results lie in the labels topic stands in `replies.py`. Within a wire version fields
+and headers are only added, never changed. Everything on the hot path is a plain function or a slotted dataclass: a record is built and
+read in a microsecond or two.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ MAX_DETAIL_BYTES = 500
 MAX_PARTITION = 2**31 - 1
 # W3C Trace Context, version 00; what does not look like this is passed over.
 _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+# Uploads whose headers a reader of images remembers: a batch holds images of a few of them.
+_UPLOADS_KEPT = 1000
 
 Headers = list[tuple[str, bytes]]
 # Class names and their probabilities, the best first.
@@ -99,12 +103,17 @@ def now_ms() -> int:
 Found = Mapping[str, bytes | str | None]
 
 
-def _checked(headers: AnyHeaders | None) -> Found:
-    """Headers by name, checked for the wire version; two records of a million are parsed for each image, so C does the work."""
+def checked_headers(headers: AnyHeaders | None) -> Found:
+    """Headers by name, checked for the wire version.
+
+    Raises:
+        NewerWireVersion: written by a newer version.
+        WireError: not a record of ours.
+    """
     found: dict[str, bytes | str | None] = dict(headers or ())
     if found.get("wire") == WIRE_VERSION_HEADER:
         return found
-    version = _bytes(found.get("wire"))
+    version = header_bytes(found.get("wire"))
     if version is None or not version.isdigit():
         raise WireError("the record has no header 'wire' with a version number: it was not written by convnet-kafka (docs/wire.md)")
     if int(version) > WIRE_VERSION:
@@ -112,17 +121,7 @@ def _checked(headers: AnyHeaders | None) -> Found:
     return found
 
 
-def checked_headers(headers: AnyHeaders | None) -> Found:
-    """Headers by name.
-
-    Raises:
-        NewerWireVersion: written by a newer version.
-        WireError: not a record of ours.
-    """
-    return _checked(headers)
-
-
-def _bytes(value: bytes | str | None) -> bytes | None:
+def header_bytes(value: bytes | str | None) -> bytes | None:
     """A header's value as confluent-kafka reads it; a caller may also have set text."""
     return value.encode() if isinstance(value, str) else value
 
@@ -133,7 +132,7 @@ def traceparent_of(value: bytes | str | None) -> str | None:
     return text if text is not None and _TRACEPARENT.fullmatch(text) else None
 
 
-def _required(headers: Found, name: str) -> str:
+def required_header(headers: Found, name: str) -> str:
     """One header as text."""
     value = headers.get(name)
     if value is None:
@@ -144,9 +143,9 @@ def _required(headers: Found, name: str) -> str:
         raise WireError(f"the record's header {name!r} is not UTF-8 (docs/wire.md)") from None
 
 
-def _required_int(headers: Found, name: str) -> int:
+def required_number(headers: Found, name: str) -> int:
     """One header as a non-negative decimal number."""
-    value = _bytes(headers.get(name))
+    value = header_bytes(headers.get(name))
     if value is None or not value.isdigit() or len(value) > 19:
         raise WireError(f"the record's header {name!r} is {(value or b'')[:40]!r}, not a number (docs/wire.md)")
     return int(value)
@@ -211,22 +210,49 @@ class ImageRecord:
             NewerWireVersion: written by a newer version; stop rather than guess.
             WireError: not a record of ours.
         """
-        found = _checked(headers)
-        reply_partition = _required_int(found, "reply-partition")
+        found = checked_headers(headers)
+        reply_partition = required_number(found, "reply-partition")
         if reply_partition > MAX_PARTITION:
             raise WireError(f"the record's header 'reply-partition' is {reply_partition}: Kafka has no such partition (docs/wire.md)")
         return cls(
-            job=_required(found, "job"),
-            image=_required(found, "image"),
-            name=_required(found, "name"),
-            content_type=(_bytes(found.get("content-type")) or b"").decode("utf-8", "replace"),
+            job=required_header(found, "job"),
+            image=required_header(found, "image"),
+            name=required_header(found, "name"),
+            content_type=(header_bytes(found.get("content-type")) or b"").decode("utf-8", "replace"),
             reply_partition=reply_partition,
-            tenant=_required(found, "tenant"),
-            submitted_at_ms=_required_int(found, "submitted-at"),
-            revision=_required_int(found, "revision") if "revision" in found else 0,
+            tenant=required_header(found, "tenant"),
+            submitted_at_ms=required_number(found, "submitted-at"),
+            revision=required_number(found, "revision") if "revision" in found else 0,
             traceparent=traceparent_of(found["traceparent"]) if "traceparent" in found else None,
             content=value or b"",
         )
+
+
+class ImageReader:
+    """Reads image records, for one thread. What an upload's images have in common is parsed once: half the cost of `ImageRecord.parse`."""
+
+    __slots__ = ("_uploads",)
+
+    def __init__(self) -> None:
+        # Headers that are the same for all images of an upload, and what they say: job, reply partition, tenant, time, trace context.
+        self._uploads: dict[tuple[bytes | str | None, ...], tuple[str, int, str, int, str | None]] = {}
+
+    def read(self, headers: AnyHeaders | None, value: bytes | None) -> ImageRecord:
+        """As `ImageRecord.parse`."""
+        found = dict(headers or ())
+        get = found.get
+        upload = get("wire"), get("job"), get("reply-partition"), get("tenant"), get("submitted-at"), get("traceparent")
+        known = self._uploads.get(upload)
+        if known is None or "revision" in found:
+            record = ImageRecord.parse(found, value)
+            if len(self._uploads) >= _UPLOADS_KEPT:
+                self._uploads.clear()
+            self._uploads[upload] = record.job, record.reply_partition, record.tenant, record.submitted_at_ms, record.traceparent
+            return record
+        job, reply_partition, tenant, submitted_at_ms, traceparent = known
+        image, name = required_header(found, "image"), required_header(found, "name")
+        content_type = (header_bytes(get("content-type")) or b"").decode("utf-8", "replace")
+        return ImageRecord(job, image, name, content_type, reply_partition, tenant, submitted_at_ms, 0, traceparent, value or b"")
 
 
 # Not frozen, as above.
@@ -315,96 +341,6 @@ class LabelRecord:
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error_:
             raise WireError(f"not a label record ({error_}): {bytes(value)[:80] if isinstance(value, bytes) else value!r}") from error_
-
-
-CLOSE_KIND = b"close"
-FAILED_KIND = b"failed"
-_RESULT_KINDS = (None, FAILED_KIND)
-
-
-def label_headers(*, job: str, image: str, revision: int, tenant: str, failed: bool, traceparent: str | None = None) -> Headers:
-    """What a reader needs to skip, de-duplicate, count or refuse a result without parsing its JSON."""
-    headers: Headers = [
-        ("wire", WIRE_VERSION_HEADER),
-        ("job", job.encode()),
-        ("image", image.encode()),
-        ("revision", b"%d" % revision),
-        ("tenant", tenant.encode()),
-    ]
-    if failed:
-        headers.append(("kind", FAILED_KIND))
-    if traceparent is not None:
-        headers.append(("traceparent", traceparent.encode()))
-    return headers
-
-
-def close_headers(*, job: str, tenant: str) -> Headers:
-    """Headers of the record that tells how many images a job has; it lies among the job's results, and the largest number wins."""
-    return [("wire", WIRE_VERSION_HEADER), ("kind", CLOSE_KIND), ("job", job.encode()), ("tenant", tenant.encode())]
-
-
-def close_value(images: int) -> bytes:
-    """Value of a close record."""
-    return orjson.dumps({"images": images})
-
-
-# Not frozen, as above: one is made for every result that passes a reader.
-@dataclass(slots=True)
-class ReplyHeaders:
-    """The headers of a record in the labels topic.
-
-    Attributes:
-        job: the job's random part, 32 hex digits.
-        tenant: whose job it is.
-        image: the image's id, or None for the record that closes the job.
-        revision: of the result; 0 for a close.
-        failed: True for a result without a label.
-    """
-
-    job: str
-    tenant: str
-    image: str | None
-    revision: int
-    failed: bool
-
-    @classmethod
-    def parse(cls, headers: AnyHeaders | None) -> ReplyHeaders:
-        """Read the headers of a record of the labels topic.
-
-        Raises:
-            NewerWireVersion: written by a newer version.
-            WireError: not a record of ours.
-        """
-        found = _checked(headers)
-        # Nearly all are first results, whose headers need no check but that they are there; it halves the cost of reading one.
-        given = found.get("kind")
-        if found.get("revision") == b"0" and given in _RESULT_KINDS:
-            try:
-                job, tenant, image = found["job"], found["tenant"], found["image"]
-                return cls(job.decode(), tenant.decode(), image.decode(), 0, given is not None)  # type: ignore[union-attr]
-            except (KeyError, AttributeError, UnicodeDecodeError):
-                pass  # told below, by name
-        job, tenant = _required(found, "job"), _required(found, "tenant")
-        kind = _bytes(given)
-        if kind == CLOSE_KIND:
-            return cls(job=job, tenant=tenant, image=None, revision=0, failed=False)
-        image, revision = _required(found, "image"), _required_int(found, "revision")
-        return cls(job=job, tenant=tenant, image=image, revision=revision, failed=kind == FAILED_KIND)
-
-
-def parse_close(value: bytes | None) -> int:
-    """The number of images in a close record.
-
-    Raises:
-        WireError: not a close record.
-    """
-    try:
-        images = orjson.loads(value or b"")["images"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise WireError(f"not a close record: {(value or b'')[:80]!r}") from error
-    if not isinstance(images, int) or images < 0:
-        raise WireError(f"a close record with images={images!r}, not a number from 0")
-    return images
 
 
 def clip(text: str, limit: int) -> str:

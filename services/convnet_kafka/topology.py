@@ -15,6 +15,9 @@ from convnet_kafka.settings import KafkaSettings, TopicSettings
 RECORD_OVERHEAD_BYTES = 64 * 1024
 # A dead letter carries the image's headers and its own: reason, detail, source.
 DEAD_LETTER_OVERHEAD_BYTES = 2 * RECORD_OVERHEAD_BYTES
+# Kafka's default, written down because a broker's may be another: results that travel together take 100 KB at most (replies.py), and more
+# would only let a foreign client fill the memory of those who read.
+LABELS_MAX_BYTES = 1_048_588
 HOUR_MS = 3_600_000
 
 
@@ -68,7 +71,13 @@ class Topology:
         specs = [
             TopicSpec(self.images(lane), topics.images_partitions, topics.replication_factor, images) for lane in (Lane.BULK, Lane.FAST)
         ]
-        labels = {**durable, **by_time, "retention.ms": str(labels_ms), "message.timestamp.type": "LogAppendTime"}
+        labels = {
+            **durable,
+            **by_time,
+            "retention.ms": str(labels_ms),
+            "max.message.bytes": str(LABELS_MAX_BYTES),
+            "message.timestamp.type": "LogAppendTime",
+        }
         specs.append(TopicSpec(self.labels, topics.labels_partitions, topics.replication_factor, labels))
         dead = {**images, "retention.ms": str(labels_ms), "max.message.bytes": str(max_dead_letter_bytes(kafka))}
         specs.append(TopicSpec(self.dead_letters, topics.labels_partitions, topics.replication_factor, dead))

@@ -18,7 +18,8 @@ from convnet_kafka.kafka.connection import reader_options
 from convnet_kafka.kafka.tail import newest_records
 from convnet_kafka.kafka.topics import create_missing
 from convnet_kafka.local.broker import LocalBroker
-from convnet_kafka.messages import LabelRecord, ReplyHeaders
+from convnet_kafka.messages import LabelRecord
+from convnet_kafka.replies import ReplyHeaders, labels_in
 from convnet_kafka.settings import TopicSettings
 from convnet_kafka.topology import Topology
 from support.named_versions import named_versions
@@ -54,7 +55,9 @@ def labels(broker: LocalBroker, prefix: str) -> list[tuple[str, LabelRecord]]:
     """Every label with its job."""
     options = reader_options(kafka_settings(broker.bootstrap_servers), "test", share=0.02, max_record_bytes=1 << 20)
     found = newest_records(options, f"{prefix}.labels", 10_000)
-    return [(ReplyHeaders.parse(message.headers()).job, LabelRecord.from_json(message.value() or b"")) for message in found]
+    return [
+        (ReplyHeaders.parse(message.headers()).job, label) for message in found for label in labels_in(message.headers(), message.value())
+    ]
 
 
 def loaded(running: RunningClassifier, role: str, model: int) -> bool:

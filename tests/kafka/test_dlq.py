@@ -18,7 +18,8 @@ from convnet_kafka.deadletters import DeadLetter, Selection, dead_letter_headers
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.kafka.topics import create_missing
 from convnet_kafka.local.broker import LocalBroker
-from convnet_kafka.messages import FailureCode, ImageRecord, Lane, image_base_headers, image_headers, image_id, label_headers, now_ms
+from convnet_kafka.messages import FailureCode, ImageRecord, Lane, image_base_headers, image_headers, image_id, now_ms
+from convnet_kafka.replies import label_headers
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology
 from support.topics import admin, kafka_settings
@@ -74,7 +75,7 @@ class Box:
         return image
 
     def put_label(self, image: str, *, failed: bool = False) -> None:
-        headers = label_headers(job=self.job, image=image, revision=1, tenant="acme", failed=failed)
+        headers = label_headers(job=self.job, images=image, revision=1, tenant="acme", failed=failed)
         self._producer.produce(self.topology.labels, b"{}", partition=1, headers=headers)  # type: ignore[arg-type]
         self.flush()
 

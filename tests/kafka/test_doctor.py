@@ -19,7 +19,8 @@ from convnet_kafka.diagnosis.endpoints import Endpoint
 from convnet_kafka.kafka.topics import create_missing, topic_id
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.process import free_ports
-from convnet_kafka.messages import FailureCode, LabelRecord, Lane, image_base_headers, image_headers, label_headers, now_ms
+from convnet_kafka.messages import FailureCode, LabelRecord, Lane, image_base_headers, image_headers, now_ms
+from convnet_kafka.replies import label_headers
 from convnet_kafka.server.jobs import JobSigner
 from convnet_kafka.settings import ServerSettings, TopicSettings
 from support.examining import examined, failures, lines, place, warnings
@@ -67,7 +68,7 @@ class Release:
     def label(self, submitted_at_ms: int, labelled_at_ms: int) -> None:
         image = secrets.token_hex(16)
         record = LabelRecord(image, "a.png", 0, "cat", 0.9, None, None, 1, Lane.BULK, submitted_at_ms, labelled_at_ms)
-        self.put("labels", record.to_json(), label_headers(job=self.job, image=image, revision=0, tenant="default", failed=False))
+        self.put("labels", record.to_json(), label_headers(job=self.job, images=image, revision=0, tenant="default", failed=False))
 
     def commit(self, offset: int, partition: int = 0) -> None:
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.place.topology.group(Lane.BULK)})

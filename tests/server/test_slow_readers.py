@@ -90,7 +90,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_resumes_where_it_was(
     job = await open_job(http)
     # Far more than the buffers of a connection hold: 6 MB.
     images = 20_000
-    log.write(job, (result(number) for number in range(images)))
+    log.write(job, (result(number) for number in range(images)), together=7)
     await call(http, "POST", f"{job}/close", 200, json={"images": images})
     stalled = connect_and_stall(server, job)
 
@@ -179,15 +179,16 @@ async def test_followers_are_told_to_reconnect_and_one_that_does_not_read_holds_
 ) -> None:
     monkeypatch.setattr(streams, "LEAVING_S", 1.0)
     job = await open_job(http)
-    log.write(job, (result(number) for number in range(20_000)))
+    log.write(job, (result(number) for number in range(20_000)), together=64)
     stalled = connect_and_stall(server, job)
+    last = str(312 * 1000 + 999)  # of 313 records, the first of the topic
     sources = [EventSource(http, f"{job}/labels") for _ in range(3)]
     following = [asyncio.create_task(source.all()) for source in sources]
-    await until_async(lambda: all(source.last_id == "19999" for source in sources), 60, "all labels at those who read")
+    await until_async(lambda: all(source.last_id == last for source in sources), 60, "all labels at those who read")
     server.ask_to_stop(hurry=True)
     for labels, end in await asyncio.gather(*following):
         assert len(labels) == 20_000
-        assert end == {"end": "reconnect", "cursor": "19999", "total": None}
+        assert end == {"end": "reconnect", "cursor": last, "total": None}
     # Far less than the minute that requests in progress would have been given.
     await asyncio.to_thread(server.join, 30)
     assert server.error is None
@@ -202,7 +203,7 @@ async def test_a_labels_topic_made_anew_ends_old_jobs_and_serves_new_ones(
         await upload(http, old, {"old.png": png("old")})
         assert len((await call(http, "GET", f"{old}/labels", 200, params={"wait": "30"}))["labels"]) == 1
         following = asyncio.create_task(EventSource(http, f"{old}/labels").all())
-        waiting = asyncio.create_task(http.get(f"{old}/labels", params={"wait": "60", "cursor": "1000"}))
+        waiting = asyncio.create_task(http.get(f"{old}/labels", params={"wait": "60", "cursor": "1000000"}))
 
         async def reading() -> bool:
             return await metric(http, "convnet_server_label_readers") == 2

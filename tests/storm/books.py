@@ -105,9 +105,10 @@ def first_records(bootstrap_servers: str, topic: str) -> tuple[dict[str, Result]
                 headers: dict[str, Any] = dict(message.headers() or [])
                 if "image" not in headers:
                     continue  # the close of a job
-                image, value = headers["image"].decode(), json.loads(message.value() or b"{}")
-                repeats += image in first
-                first.setdefault(image, (value.get("label"), value.get("error")))
+                for line in (message.value() or b"{}").splitlines():
+                    value = json.loads(line)
+                    repeats += value["image"] in first
+                    first.setdefault(value["image"], (value.get("label"), value.get("error")))
     finally:
         consumer.close()
     return first, repeats

@@ -29,6 +29,7 @@ from convnet_kafka.kafka.consumer import GroupEvents
 from convnet_kafka.kafka.producer import ProducerBroken
 from convnet_kafka.messages import LabelRecord, Lane, image_base_headers, image_headers, image_id
 from convnet_kafka.metrics import ClassifierMetrics
+from convnet_kafka.replies import labels_in
 from convnet_kafka.topology import Topology
 from convnet_kafka.tracing.batches import BatchTraces
 from support.memory_kafka import MemoryConsumer, MemoryProducer, MemoryTopic, Sent
@@ -171,7 +172,7 @@ class Rig:
 
     @property
     def labels(self) -> list[LabelRecord]:
-        return [LabelRecord.from_json(sent.value) for sent in self.stored if sent.topic == "t.labels"]
+        return [label for sent in self.stored if sent.topic == "t.labels" for label in labels_in(sent.headers, sent.value)]
 
     @property
     def dead_letters(self) -> list[Sent]:

@@ -1,6 +1,7 @@
 """A classifier in a few lines of plain confluent-kafka, written from docs/wire.md and not from our code: what it understands, anyone can.
 
-A picture that holds `broken` gets an error. One that holds `hold` waits until `release` is called. Every label is told twice.
+A picture that holds `broken` gets an error. One that holds `hold` waits until `release` is called. Labels of a job
+that are made together are told together, and twice.
 What was read is committed for the groups of the classifiers, by which servers know what waits.
 """
 
@@ -76,8 +77,7 @@ class FakeClassifier:
             held += [message for message in messages if message not in ready]
             if self._released.is_set():
                 ready, held = ready + held, []
-            for message in ready:
-                self._answer(producer, message)
+            self._answer(producer, ready)
             producer.poll(0)
             for topic, ends in _ends(messages).items():
                 committers[topic].commit(offsets=[TopicPartition(topic, *end) for end in ends.items()], asynchronous=True)
@@ -86,23 +86,30 @@ class FakeClassifier:
             committer.close()
         consumer.close()
 
-    def _answer(self, producer: Producer, message: Message) -> None:
-        given: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]
-        result = self.result(message.value() or b"")
-        failed = "error" in result
-        label: dict[str, Any] = {"image": given["image"].decode(), "name": given["name"].decode(), "revision": 0}
-        label |= result
-        label |= {
-            "model": None if failed else 3,
-            "lane": "fast" if (message.topic() or "").endswith(".fast") else "bulk",
-            "submitted_at_ms": int(given["submitted-at"]),
-            "labelled_at_ms": time.time_ns() // 1_000_000,
-        }
-        headers = [("wire", b"1"), ("job", given["job"]), ("image", given["image"]), ("revision", b"0"), ("tenant", given["tenant"])]
-        if failed:
-            headers.append(("kind", b"failed"))
-        for _ in range(2):
-            producer.produce(f"{self._prefix}.labels", json.dumps(label).encode(), partition=int(given["reply-partition"]), headers=headers)
+    def _answer(self, producer: Producer, messages: list[Message]) -> None:
+        together: dict[tuple[bytes, ...], list[tuple[bytes, bytes]]] = {}
+        for message in messages:
+            given: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]
+            result = self.result(message.value() or b"")
+            failed = "error" in result
+            label: dict[str, Any] = {"image": given["image"].decode(), "name": given["name"].decode(), "revision": 0}
+            label |= result
+            label |= {
+                "model": None if failed else 3,
+                "lane": "fast" if (message.topic() or "").endswith(".fast") else "bulk",
+                "submitted_at_ms": int(given["submitted-at"]),
+                "labelled_at_ms": time.time_ns() // 1_000_000,
+            }
+            group = given["job"], given["tenant"], given["reply-partition"], b"failed" if failed else b""
+            together.setdefault(group, []).append((given["image"], json.dumps(label).encode()))
+        for (job, tenant, partition, kind), labels in together.items():
+            images = b"".join(image for image, _ in labels)
+            headers = [("wire", b"1"), ("job", job), ("image", images), ("revision", b"0"), ("tenant", tenant)]
+            if kind:
+                headers.append(("kind", kind))
+            value = b"\n".join(label for _, label in labels)
+            for _ in range(2):
+                producer.produce(f"{self._prefix}.labels", value, partition=int(partition), headers=headers)
 
 
 def _ends(messages: list[Message]) -> dict[str, dict[int, int]]:

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from confluent_kafka import Producer
@@ -40,14 +41,18 @@ class LabelLog:
         self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 1})
         self._topic = f"{prefix}.labels"
 
-    def write(self, path: str, results: Iterable[dict[str, Any]]) -> None:
-        """Results of the job of a path; returns when Kafka has them."""
-        for each in results:
-            self.write_raw(path, each["image"], json.dumps(each).encode(), revision=each["revision"], failed="error" in each)
+    def write(self, path: str, results: Iterable[dict[str, Any]], together: int = 1) -> None:
+        """Results of the job of a path, in records of so many; returns when Kafka has them."""
+        for (revision, failed), group in groupby(results, lambda each: (each["revision"], "error" in each)):
+            alike = list(group)
+            for start in range(0, len(alike), together):
+                some = alike[start : start + together]
+                value = "\n".join(json.dumps(each) for each in some).encode()
+                self.write_raw(path, "".join(each["image"] for each in some), value, revision=revision, failed=failed)
         self.flush()
 
     def write_raw(self, path: str, image: str, value: bytes, *, revision: int = 0, failed: bool = False) -> None:
-        """A record with any value; `flush` sends it."""
+        """A record with any value; `image` holds the ids of its results. `flush` sends it."""
         job, partition = job_in(path)
         headers = [("wire", b"1"), ("job", job.encode()), ("image", image.encode()), ("revision", b"%d" % revision), ("tenant", b"default")]
         if failed:

@@ -17,7 +17,7 @@ class Ledger:
     Attributes:
         by_http: name -> how often a reader from the start was shown a result of it.
         answers: name -> the label it was shown.
-        records: image id -> how many records of it lie in the labels topic, redeliveries included.
+        records: image id -> how many records of the labels topic hold a result of it, redeliveries included.
         total: images of the job, as its close says.
     """
 
@@ -58,10 +58,9 @@ def _records(bootstrap_servers: str, topic: str, images: set[str]) -> Counter[st
                     ended.add(message.partition() or 0)
                     continue
                 headers = dict(message.headers() or [])
-                image = headers.get("image", b"")
-                text = image.decode() if isinstance(image, bytes) else str(image)
-                if text in images:
-                    counted[text] += 1
+                together = headers.get("image", b"")
+                digits = together.decode() if isinstance(together, bytes) else str(together)
+                counted.update(images.intersection(digits[at : at + 32] for at in range(0, len(digits), 32)))
         return counted
     finally:
         consumer.close()

@@ -210,6 +210,11 @@ class MemoryProducer:
         self.dead = False
         self.refuse: Callable[[Sent], int | None] = lambda _: None
 
+    @property
+    def results_waiting(self) -> int:
+        """Results without an acknowledgement; a record holds one or more."""
+        return sum(len(sent.headers["image"]) // 32 for sent in list(self.waiting))
+
     def delivery(self, on_done: Callable[[], None]) -> Delivery:
         return Delivery(self, on_done)  # type: ignore[arg-type]
 

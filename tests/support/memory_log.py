@@ -31,6 +31,9 @@ class MemoryMessage:
     def error(self) -> None:
         return None
 
+    def __len__(self) -> int:
+        return len(self.payload)
+
 
 class MemoryLog:
     """One partition: append and read, from any thread."""

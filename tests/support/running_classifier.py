@@ -18,7 +18,8 @@ from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
-from convnet_kafka.messages import LabelRecord, ReplyHeaders, image_base_headers, image_headers, image_id, now_ms
+from convnet_kafka.messages import LabelRecord, image_base_headers, image_headers, image_id, now_ms
+from convnet_kafka.replies import ReplyHeaders, labels_in
 from support.waiting import until
 
 
@@ -123,9 +124,9 @@ class PlainClient:
             self._reading = True
         for message in self._consumer.consume(1000, 0.05):
             if message.error() is None and ReplyHeaders.parse(message.headers()).job == self.job:
-                label = LabelRecord.from_json(message.value() or b"")
-                self.records[label.image] += 1
-                self.labels.setdefault(self.names[label.image], label)
+                for label in labels_in(message.headers(), message.value()):
+                    self.records[label.image] += 1
+                    self.labels.setdefault(self.names[label.image], label)
 
     def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
         """Read until so many images have a result."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Message
 
-from convnet_kafka.cli.comparison import compare, read_labels, show
+from convnet_kafka.cli.comparison import compare, newest_labels, show
 from convnet_kafka.cli.models import command
-from convnet_kafka.messages import FailureCode, LabelRecord, Lane, close_headers, close_value, label_headers
+from convnet_kafka.messages import FailureCode, LabelRecord, Lane
+from convnet_kafka.replies import Results, close_headers, close_value, label_headers
 from support.memory_kafka import Record
 
 JOB = "0" * 32
@@ -31,7 +34,7 @@ def label(number: int, model: int | None, name: str | None = "cat", confidence: 
 
 
 def record(one: LabelRecord) -> Record:
-    headers = label_headers(job=JOB, image=one.image, revision=one.revision, tenant="default", failed=one.error is not None)
+    headers = label_headers(job=JOB, images=one.image, revision=one.revision, tenant="default", failed=one.error is not None)
     return Record(0, headers, one.to_json())
 
 
@@ -42,8 +45,31 @@ def test_repeats_closes_and_foreign_records_do_not_count_and_the_newest_do() -> 
         Record(0, close_headers(job=JOB, tenant="default"), close_value(3)),
         Record(0, [], b"not ours"),
     ]
-    assert [one.labelled_at_ms for one in read_labels(messages, 2)] == [1012, 1013]  # type: ignore[arg-type]
-    assert {one.label for one in read_labels(messages, 10)} == {"cat"}  # type: ignore[arg-type]
+    assert [one.labelled_at_ms for one in newest_labels(lambda _: messages, 2)] == [1012, 1013]  # type: ignore[arg-type, return-value]
+    assert {one.label for one in newest_labels(lambda _: messages, 10)} == {"cat"}  # type: ignore[arg-type, return-value]
+
+
+def test_as_many_records_are_read_as_hold_the_newest_results() -> None:
+    asked: list[int] = []
+
+    def reading(messages: list[Record]) -> Callable[[int], list[Message]]:
+        def read(most: int) -> list[Message]:
+            asked.append(most)
+            return messages[-most:]  # type: ignore[return-value]
+
+        return read
+
+    alone = [record(label(number, 1)) for number in range(3000)]
+    assert [one.labelled_at_ms for one in newest_labels(reading(alone), 1000)] == [1010 + number for number in range(2000, 3000)]
+    assert asked == [200, 800, 1000]
+    asked.clear()
+    together = Results(JOB, "default", 0, failed=False)
+    for number in range(3000):
+        together.images.append(f"{number:032x}")
+        together.values.append(label(number, 1).to_json())
+    records = [Record(offset, headers, value) for offset, (headers, value) in enumerate(together.records())]
+    assert [one.labelled_at_ms for one in newest_labels(reading(records), 1000)] == [1010 + number for number in range(2000, 3000)]
+    assert asked == [200]
 
 
 def test_two_versions_are_compared_by_confidence_classes_errors_and_time() -> None:

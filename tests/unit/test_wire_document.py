@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnet_kafka import control, deadletters, messages
+from convnet_kafka import control, deadletters, messages, replies
 from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 from convnet_kafka.topology import Topology
@@ -72,9 +72,9 @@ def test_every_header_of_an_image_is_documented_and_every_required_one_is_requir
 
 
 def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None:
-    result = messages.label_headers(job=JOB, image="0" * 32, revision=0, tenant="default", failed=True, traceparent="00-0-0-01")
-    assert {name for name, _ in result} == first_cells(section("A result")) - {code.value for code in FailureCode}
-    close = messages.close_headers(job=JOB, tenant="default")
+    result = replies.label_headers(job=JOB, images="0" * 32, revision=0, tenant="default", failed=True, traceparent="00-0-0-01")
+    assert {name for name, _ in result} == first_cells(section("Results"))
+    close = replies.close_headers(job=JOB, tenant="default")
     assert {name for name, _ in close} <= set(codes(section("The end of a job")))
     dead = deadletters.dead_letter_headers(
         [], reason=FailureCode.UNDECODABLE, detail="", attempts=1, topic="t", partition=0, offset=0, model=None, dropped=1
@@ -83,15 +83,7 @@ def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None
 
 
 def test_every_failure_code_is_documented() -> None:
-    assert {code.value for code in FailureCode} == first_cells(section("A result")) - {
-        "wire",
-        "job",
-        "image",
-        "tenant",
-        "revision",
-        "kind",
-        "traceparent",
-    }
+    assert {code.value for code in FailureCode} == first_cells(section("A result"))
 
 
 def test_documented_results_are_read_and_written_as_they_stand() -> None:
@@ -101,6 +93,37 @@ def test_documented_results_are_read_and_written_as_they_stand() -> None:
         record = LabelRecord.from_json(block.encode())
         assert record.to_json().decode() == block
         assert messages.image_id(JOB, record.name, b"hello" if record.error is None else b"") == record.image
+
+
+def test_documented_bounds_of_a_record_of_results_are_ours() -> None:
+    text = section("Results")
+    assert f"at most {replies.MOST_RESULTS})" in text
+    assert f"until they have {replies.CLOSE_AT_BYTES // 1024} KiB" in text
+
+
+def test_a_record_of_several_results_is_as_documented() -> None:
+    """Taken apart by the page's words alone: the header cut after each 32 digits, the value at line feeds."""
+    blocks = [block.encode() for block in re.findall(r"```json\n(.*?)\n```", section("A result"), re.DOTALL)]
+    results = replies.Results(JOB, "default", 0, failed=False)
+    for number in range(500):
+        label = LabelRecord.from_json(blocks[0])
+        label.image = f"{number:032x}"
+        results.images.append(label.image)
+        results.values.append(label.to_json())
+    seen = 0
+    for pairs, value in results.records():
+        headers = dict(pairs)
+        assert len(value) < replies.CLOSE_AT_BYTES + 1000
+        assert {name: headers[name] for name in ("wire", "job", "tenant", "revision")} == {
+            "wire": b"1", "job": JOB.encode(), "tenant": b"default", "revision": b"0"
+        }  # fmt: skip
+        lines = value.split(b"\n")
+        assert len(headers["image"]) == 32 * len(lines)
+        for at, line in enumerate(lines):
+            assert json.loads(line)["image"].encode() == headers["image"][32 * at : 32 * at + 32] == b"%032x" % (seen + at)
+        assert [label.image for label in replies.labels_in(pairs, value)] == [f"{seen + at:032x}" for at in range(len(lines))]
+        seen += len(lines)
+    assert seen == 500
 
 
 def test_documented_control_records_are_read_and_written_as_they_stand() -> None:
@@ -125,7 +148,7 @@ def test_documented_control_records_are_read_and_written_as_they_stand() -> None
 
 def test_documented_close_is_read() -> None:
     value = next(code for code in codes(section("The end of a job")) if code.startswith("{"))
-    assert messages.parse_close(value.encode()) == json.loads(value)["images"]
+    assert replies.parse_close(value.encode()) == json.loads(value)["images"]
 
 
 def test_documented_bounds_and_topic_settings_are_ours() -> None:
@@ -139,6 +162,7 @@ def test_documented_bounds_and_topic_settings_are_ours() -> None:
     for name, setting in [
         ("convnet.images", "retention.ms"),
         ("convnet.labels", "retention.ms"),
+        ("convnet.labels", "max.message.bytes"),
         ("convnet.images", "max.message.bytes"),
         ("convnet.images.dlq", "max.message.bytes"),
     ]:

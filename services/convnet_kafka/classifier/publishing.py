@@ -1,4 +1,4 @@
-"""A batch's results become records: a label or a failure for every image, and a dead letter for each failure.
+"""A batch's results become records: a label or a failure for every image, those of a job together, and a dead letter for each failure.
 
 Belongs to the loop's thread. A record that cannot be answered (not by our rules, or a reply partition that does not exist) is told,
 counted and skipped: every dead letter has its failure in the labels topic, so it is not dead-lettered either.
@@ -16,12 +16,17 @@ from convnet_kafka.classifier.deadletters import SENDERS_FAULT, DeadLetters
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.errors import NewerWireVersion, WireError
-from convnet_kafka.messages import FailureCode, ImageRecord, LabelRecord, Lane, label_headers, now_ms
+from convnet_kafka.messages import FailureCode, ImageReader, ImageRecord, LabelRecord, Lane, now_ms
 from convnet_kafka.metrics import ClassifierMetrics
 from convnet_kafka.metrics.values import LABELLED
+from convnet_kafka.replies import Results
 from convnet_kafka.topology import Topology
 
 logger = structlog.get_logger(__name__)
+
+
+# Reply partition, job, tenant, revision, whether they are failures, and trace: what the results of one record have in common.
+_Group = tuple[int, str, str, int, bool, str | None]
 
 
 class Publisher:
@@ -41,6 +46,7 @@ class Publisher:
         self._dead_letters = dead_letters
         self._reply_partition_exists = reply_partition_exists
         self._metrics = metrics
+        self._reader = ImageReader()
 
     def parse(self, messages: Sequence[Message]) -> tuple[list[Message], list[ImageRecord]]:
         """The messages that can be answered, and their images.
@@ -51,7 +57,7 @@ class Publisher:
         kept, records = [], []
         for message in messages:
             try:
-                record = ImageRecord.parse(message.headers(), message.value())
+                record = self._reader.read(message.headers(), message.value())
             except NewerWireVersion as error:
                 raise NewerWireVersion(f"{_where(message)}: {error}") from error
             except WireError as error:
@@ -77,7 +83,7 @@ class Publisher:
         results: Sequence[Result],
         traceparents: Sequence[str | None] | None = None,
     ) -> None:
-        """Send every result, in order; the sequences belong together item by item.
+        """Send every result, those of a job together; the sequences belong together item by item.
 
         Args:
             shipment: takes them.
@@ -88,57 +94,26 @@ class Publisher:
             traceparents: of the labels; None where they are the images' own, as a rule none.
         """
         now = now_ms()
-        topic = self._labels_topic
         failures: Counter[str] = Counter()
+        groups: dict[_Group, Results] = {}
         for index, (message, record, result) in enumerate(zip(messages, records, results, strict=True)):
             traceparent = record.traceparent if traceparents is None else traceparents[index]
+            label = _label(record, result, lane, now, traceparent)
             if isinstance(result, Failed):
                 failures[result.code.value] += 1
                 _tell_failed(lane, record, result)
-                label = LabelRecord(
-                    record.image,
-                    record.name,
-                    record.revision,
-                    None,
-                    None,
-                    result.code,
-                    result.detail,
-                    result.model,
-                    lane,
-                    record.submitted_at_ms,
-                    now,
-                    traceparent=traceparent,
-                )
                 if result.code is not FailureCode.CANCELLED:  # somebody has said that nobody wants it
                     self._dead_letters.send(shipment, message, record, result, result.model)
-            else:
-                name, confidence, model, failed, top = result
-                submitted = record.submitted_at_ms
-                label = LabelRecord(
-                    record.image,
-                    record.name,
-                    record.revision,
-                    name,
-                    confidence,
-                    None,
-                    None,
-                    model,
-                    lane,
-                    submitted,
-                    now,
-                    failed,
-                    top,
-                    traceparent,
-                )
-            headers = label_headers(
-                job=record.job,
-                image=record.image,
-                revision=record.revision,
-                tenant=record.tenant,
-                failed=label.error is not None,
-                traceparent=traceparent,
-            )
-            shipment.send(topic, label.to_json(), headers, partition=record.reply_partition)
+            failed = label.error is not None
+            group = record.reply_partition, record.job, record.tenant, record.revision, failed, traceparent
+            together = groups.get(group)
+            if together is None:
+                together = groups[group] = Results(record.job, record.tenant, record.revision, failed=failed, traceparent=traceparent)
+            together.images.append(record.image)
+            together.values.append(label.to_json())
+        for (partition, *_), together in groups.items():
+            for headers, value in together.records():
+                shipment.send(self._labels_topic, value, headers, partition=partition)
         self._count(lane, len(records), failures)
 
     def _count(self, lane: Lane, results: int, failures: Counter[str]) -> None:
@@ -155,6 +130,16 @@ class Publisher:
     def _skip(self, message: Message, reason: str, what: str) -> None:
         self._metrics.skipped.labels(reason).inc()
         logger.error("a record cannot be answered and is skipped", record=_where(message), reason=what)
+
+
+def _label(record: ImageRecord, result: Result, lane: Lane, now: int, traceparent: str | None) -> LabelRecord:
+    """What is said of one image."""
+    image, name, revision, at = record.image, record.name, record.revision, record.submitted_at_ms
+    if isinstance(result, Failed):
+        code, detail, asked = result.code, result.detail, result.model
+        return LabelRecord(image, name, revision, None, None, code, detail, asked, lane, at, now, traceparent=traceparent)
+    label, confidence, model, failed, top = result
+    return LabelRecord(image, name, revision, label, confidence, None, None, model, lane, at, now, failed, top, traceparent)
 
 
 def _tell_failed(lane: Lane, record: ImageRecord, failed: Failed) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,15 @@ import click
 from confluent_kafka import Message
 
 from convnet_kafka.errors import WireError
-from convnet_kafka.messages import CLOSE_KIND, LabelRecord
+from convnet_kafka.messages import LabelRecord
+from convnet_kafka.replies import labels_in
 
 # With fewer labels of a version the figures say little.
 ENOUGH = 100
+# Records of a partition that are read at first, at least; results that each is thought to hold; and how many times more are read next.
+LEAST_RECORDS = 200
+TYPICAL_RESULTS = 50
+AGAIN = 4
 PERCENTILES = {"p50": 0.5, "p95": 0.95}
 
 
@@ -83,19 +89,34 @@ class Figures:
         }
 
 
-def read_labels(messages: Iterable[Message], newest: int) -> list[LabelRecord]:
-    """The newest results, each image's first; what is no result is passed over."""
+def newest_labels(read: Callable[[int], Iterable[Message]], newest: int) -> list[LabelRecord]:
+    """The newest results, each image's first; what is no result is passed over.
+
+    Args:
+        read: gives at most so many of the last records of each partition.
+        newest: results.
+    """
+    # A record holds one result or a thousand: more are read only where few held too little.
+    most = max(LEAST_RECORDS, newest // TYPICAL_RESULTS)
+    while True:
+        messages = list(read(most))
+        records, results = Counter[int | None](), Counter[int | None]()
+        for message in messages:
+            records[message.partition()] += 1
+            results[message.partition()] += (message.value() or b"").count(b"\n") + 1
+        if most >= newest or all(results[partition] >= newest for partition, count in records.items() if count >= most):
+            return _firsts(messages)[-newest:]
+        most = min(most * AGAIN, newest)
+
+
+def _firsts(messages: Iterable[Message]) -> list[LabelRecord]:
+    """Of every image the first result, in the order of time."""
     found: dict[tuple[str, int], LabelRecord] = {}
     for message in messages:
-        headers = dict(message.headers() or ())
-        if headers.get("kind") == CLOSE_KIND:
-            continue
-        try:
-            record = LabelRecord.from_json(message.value() or b"")
-        except WireError:
-            continue
-        found.setdefault((record.image, record.revision), record)
-    return sorted(found.values(), key=lambda record: record.labelled_at_ms)[-newest:]
+        with suppress(WireError):
+            for record in labels_in(message.headers(), message.value()):
+                found.setdefault((record.image, record.revision), record)
+    return sorted(found.values(), key=lambda record: record.labelled_at_ms)
 
 
 def compare(records: Sequence[LabelRecord], stable: int, trial: int) -> dict[str, Any]:

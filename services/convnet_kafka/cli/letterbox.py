@@ -18,7 +18,8 @@ from convnet_kafka.deadletters import DeadLetter, Selection, replay_headers
 from convnet_kafka.errors import KafkaUnavailable, WireError
 from convnet_kafka.kafka.connection import Options, admin_options, producer_options, reader_options
 from convnet_kafka.kafka.scan import bounds, scan
-from convnet_kafka.messages import Lane, ReplyHeaders, now_ms
+from convnet_kafka.messages import Lane, now_ms
+from convnet_kafka.replies import ReplyHeaders
 from convnet_kafka.settings import KafkaSettings
 from convnet_kafka.topology import Topology, max_dead_letter_bytes
 
@@ -190,8 +191,8 @@ class Letterbox:
                 headers = ReplyHeaders.parse(message.headers())
             except WireError:
                 continue
-            if headers.image in images and not headers.failed:
-                found.add(headers.image)
+            if not headers.failed:
+                found.update(images.intersection(headers.images))
         return found
 
     def _send(self, letters: list[DeadLetter], lane: Lane, rate: float, result: Replayed, said: Callable[[int], None]) -> None:

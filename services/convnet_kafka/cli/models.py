@@ -206,7 +206,7 @@ def verify_command(version: str, models: Path) -> None:
 def _show_comparison(registry: Registry, version: str | None, recent: int, *, as_json: bool) -> None:
     """Compare the stable version with another one."""
     from convnet.errors import RegistryError  # noqa: PLC0415 - see above
-    from convnet_kafka.cli.comparison import compare, read_labels, show  # noqa: PLC0415
+    from convnet_kafka.cli.comparison import compare, newest_labels, show  # noqa: PLC0415
     from convnet_kafka.kafka.connection import reader_options  # noqa: PLC0415
     from convnet_kafka.kafka.tail import newest_records  # noqa: PLC0415
     from convnet_kafka.settings import KafkaSettings, load  # noqa: PLC0415
@@ -220,7 +220,8 @@ def _show_comparison(registry: Registry, version: str | None, recent: int, *, as
         )
     kafka = load(KafkaSettings)
     options = reader_options(kafka, f"{kafka.topic_prefix}-canary-status", share=0.2, max_record_bytes=1024 * 1024)
-    records = read_labels(newest_records(options, Topology(kafka.topic_prefix).labels, recent), recent)
+    topic = Topology(kafka.topic_prefix).labels
+    records = newest_labels(lambda most: newest_records(options, topic, most), recent)
     status = compare(records, stable, trial)
     if as_json:
         click.echo(json.dumps(status, indent=2))

@@ -24,8 +24,9 @@ from convnet.images import ImageSpec, decode
 from convnet.predictor import Predictor, load_predictor
 from convnet.registry import Registry
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.messages import ImageIds, ImageRecord, LabelRecord, Lane, image_base_headers, image_headers, label_headers
+from convnet_kafka.messages import ImageIds, ImageReader, LabelRecord, Lane, image_base_headers, image_headers
 from convnet_kafka.planning import MIB, Costs
+from convnet_kafka.replies import Results
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings
 
 # Consuming a record 3 us, producing one with headers and a delivery callback 10 us: not measured without a Kafka.
@@ -117,15 +118,18 @@ def _cost_us(work: Callable[[], object], images: int, seconds: float) -> float:
 
 
 def _records(count: int) -> None:
-    """What a classifier does with records, without Kafka: read the headers, make the label and its headers."""
+    """What a classifier does with the records of a batch, without Kafka: read their headers, make the labels and their record."""
     job, at = "0" * 32, 1_700_000_000_000
     image = ImageIds(job).of(b"picture", b"")
     base = image_base_headers(job=job, reply_partition=3, tenant="default", traceparent=None, submitted_at_ms=at)
     headers = image_headers(base, image=image, name="folder/picture-00001.jpeg", content_type="image/jpeg")
+    reader, results = ImageReader(), Results(job, "default", 0, failed=False)
     for _ in range(count):
-        record = ImageRecord.parse(headers, b"")
-        LabelRecord(record.image, record.name, 0, "a-class-name", 0.987654, None, None, 1, Lane.BULK, at, at).to_json()
-        label_headers(job=record.job, image=record.image, revision=0, tenant=record.tenant, failed=False)
+        record = reader.read(headers, b"")
+        label = LabelRecord(record.image, record.name, 0, "a-class-name", 0.987654, None, None, 1, Lane.BULK, at, at)
+        results.images.append(record.image)
+        results.values.append(label.to_json())
+    list(results.records())
 
 
 def _made(size: tuple[int, int], spec: ImageSpec) -> list[bytes]:

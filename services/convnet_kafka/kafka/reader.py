@@ -6,6 +6,7 @@ Owns the confluent consumer; the calling thread owns the waiting. Where records 
 from __future__ import annotations
 
 import threading
+import time
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -18,6 +19,10 @@ logger = structlog.get_logger(__name__)
 
 # Asking the broker for offsets takes milliseconds. Who asks tries again, and must not be held up for longer when it is to stop.
 OFFSETS_TIMEOUT_S = 3.0
+# One read gives no more than this and one record: what a record holds differs a thousandfold, and who reads keeps all of a read in memory.
+READ_BYTES = 256 * 1024
+# Asked of librdkafka at a time, between looks at how much that is.
+_PORTION = 64
 # librdkafka's error code, which its Python binding spells with an underscore.
 _AUTO_OFFSET_RESET: int = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
@@ -66,7 +71,7 @@ class PartitionReader:
     def read(self, max_messages: int, timeout_s: float, fill_s: float = 0.0) -> list[Message]:
         """Records in order; none when nothing came in time or the reader is closed. The first may wait `fill_s` for company.
 
-        Where records are gone it goes on with the first that is left.
+        At most `max_messages`, and no more once they hold READ_BYTES. Where records are gone it goes on with the first that is left.
         """
         with self._reading:
             if self._consumer is None:
@@ -74,7 +79,15 @@ class PartitionReader:
             first = self._consumer.poll(timeout_s)
             if first is None:
                 return []
-            messages = [first, *self._consumer.consume(max_messages - 1, fill_s)] if max_messages > 1 else [first]
+            messages, size = [first], len(first)
+            until = time.monotonic() + fill_s
+            while size < READ_BYTES and (most := min(max_messages - len(messages), _PORTION)) > 0:
+                # consume(n, t) waits for all n or the whole t.
+                more = self._consumer.consume(most, max(0.0, until - time.monotonic()))
+                if not more:
+                    break
+                messages += more
+                size += sum(map(len, more))
             return [message for message in messages if message.error() is None or self._handled(message)]
 
     def close(self) -> None:

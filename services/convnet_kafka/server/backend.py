@@ -91,7 +91,7 @@ class Backend:
             seen_bytes=config.server.seen_memory_mib * MIB,
             max_scans=config.server.max_scans,
             count_skipped=metrics.label_records_skipped.inc,
-            count_repeated=metrics.results_repeated.inc,
+            count_repeats=metrics.results_repeated.inc,
             on_traced=on_traced,
         )
         self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)

@@ -11,8 +11,6 @@ from typing import TypeAlias
 
 import orjson
 
-from convnet_kafka.errors import WireError
-
 # Of `confidence` in a result that has none: no result is below any bound by it.
 _NO_CONFIDENCE = float("inf")
 
@@ -23,12 +21,12 @@ class LabelEvent:
     """One result.
 
     Attributes:
-        offset: its offset in the labels partition; the cursor after it.
+        place: where it lies in the labels partition; the cursor after it.
         value: the LabelRecord's JSON object, one line.
         failed: True for a result without a label.
     """
 
-    offset: int
+    place: int
     value: bytes
     failed: bool = False
     _ndjson: bytes | None = field(default=None, init=False, repr=False, compare=False)
@@ -44,8 +42,8 @@ class LabelEvent:
     def sse(self) -> bytes:
         """An event of an SSE stream, whose id is the cursor."""
         if self._sse is None:
-            offset = self.offset
-            self._sse = b'id: %d\nevent: label\ndata: {"cursor":"%d",%b\n\n' % (offset, offset, self.value[1:])
+            place = self.place
+            self._sse = b'id: %d\nevent: label\ndata: {"cursor":"%d",%b\n\n' % (place, place, self.value[1:])
         return self._sse
 
     def confidence(self) -> float:
@@ -61,27 +59,7 @@ Wanted: TypeAlias = Callable[[LabelEvent], bool]
 
 def line(event: LabelEvent) -> bytes:
     """A label as the caller gets it: the stored object with its cursor in front, never parsed on the way."""
-    return b'{"cursor":"%d",' % event.offset + event.value[1:]
-
-
-def one_line(value: bytes | None) -> bytes:
-    """A record's JSON object as one line, ready to have a member put in front.
-
-    A line break would end the record early in NDJSON and in SSE, so an object in an unusual form is written anew; all others are only
-    looked at from outside.
-
-    Raises:
-        WireError: it is no JSON object, or an empty one.
-    """
-    if value and value[:2] == b'{"' and value[-1] == 0x7D and b"\n" not in value and b"\r" not in value:
-        return value
-    try:
-        parsed = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        parsed = None
-    if not isinstance(parsed, dict) or not parsed:
-        raise WireError(f"a result whose value is no JSON object: {(value or b'')[:80]!r} (docs/wire.md)")
-    return orjson.dumps(parsed)
+    return b'{"cursor":"%d",' % event.place + event.value[1:]
 
 
 def wanted(*, failed: bool | None, below: float | None) -> Wanted | None:

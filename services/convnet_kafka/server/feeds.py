@@ -16,13 +16,15 @@ import structlog
 from confluent_kafka import Message
 
 from convnet_kafka.errors import KafkaUnavailable
+from convnet_kafka.replies import offset_of, place_of
 from convnet_kafka.server.following import MAX_EVENTS, Follower, Followers, OnTraced, Skipped, dispatch, needed
 
 logger = structlog.get_logger(__name__)
 
 READ_WAIT_S = 0.5
-# A read that brought this many is followed by one that lets records gather: at full rate every wake-up costs as much as ten records.
-BUSY_RECORDS = 32
+# A read that brought so much, some 32 results, is followed by one that lets records gather: at full rate every wake-up costs as much as ten
+# results.
+BUSY_BYTES = 8 * 1024
 GATHER_S = 0.01
 # Writing to one follower costs the loop some 50 us, however little is written; records gather for twice as long as their followers cost,
 # so that many followers of one job take half of the loop at most, and never wait longer than this.
@@ -32,8 +34,8 @@ RETRY_S = 1.0
 # A scan that stopped because its readers had no room keeps its place for a while: the next page goes on there, and nothing is read twice.
 LINGER_S = 10.0
 # Reading on over so many records is cheaper than asking Kafka for another place, which throws away what was fetched.
-NEAR_RECORDS = 20_000
-# Looked at at once in a scan, at least; a page of a few labels needs no more.
+NEAR_RECORDS = 2_000
+# Results looked at at once in a scan, at least; a page of a few labels needs no more.
 MIN_SLICE = 100
 
 
@@ -88,7 +90,8 @@ class LiveFeed:
         while True:
             messages = await loop.run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S, gather_s)
             shown = self._advance(messages) if messages else 0
-            gather_s = max(GATHER_S if len(messages) >= BUSY_RECORDS else 0.0, min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S))
+            busy = sum(map(len, messages)) >= BUSY_BYTES
+            gather_s = max(GATHER_S if busy else 0.0, min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S))
 
     async def _start(self, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
         while self.position is None:
@@ -206,7 +209,7 @@ class Scan:
         if not messages:
             messages = await asyncio.get_running_loop().run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S)
         room = max((follower.room for group in self.followers.values() for follower in group), default=0)
-        several = max(MIN_SLICE, min(room, MAX_EVENTS))
+        several = _holding(messages, max(MIN_SLICE, min(room, MAX_EVENTS)))
         messages, self._left = messages[:several], messages[several:]
         if not messages or not self.followers:
             self._left = messages + self._left
@@ -219,7 +222,7 @@ class Scan:
         self.position = end
         if not self.followers and full:
             # Back to the first record that somebody had no room for.
-            self.position = min(follower.position for follower in full)
+            self.position = min(offset_of(follower.position) for follower in full)
             self._left = [message for message in messages if (message.offset() or 0) >= self.position] + self._left
         elif self.followers:
             await self._skip(pool)
@@ -243,9 +246,18 @@ class Scan:
                 self._feed.attach(follower)
 
 
+def _holding(messages: list[Message], results: int) -> int:
+    """How many of the records, from the first on, hold at least so many results."""
+    for number, message in enumerate(messages, 1):
+        results -= (message.value() or b"").count(b"\n") + 1
+        if results <= 0:
+            return number
+    return len(messages)
+
+
 def _advanced(followers: Followers, end: int) -> list[Follower]:
     """Note that all records before `end` were dispatched; gives the followers that had no room for all of theirs."""
-    full = []
+    full, after = [], place_of(end)
     for group in followers.values():
         seen = group[0].seen
         seen.covered = max(seen.covered, end)
@@ -253,7 +265,7 @@ def _advanced(followers: Followers, end: int) -> list[Follower]:
             if follower.full:
                 full.append(follower)
             else:
-                follower.position = max(follower.position, end)
+                follower.position = max(follower.position, after)
     return full
 
 

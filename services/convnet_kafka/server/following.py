@@ -15,8 +15,8 @@ import structlog
 from confluent_kafka import Message
 
 from convnet_kafka.errors import ConvnetKafkaError, WireError
-from convnet_kafka.messages import ReplyHeaders, parse_close
-from convnet_kafka.server.events import LabelEvent, Wanted, one_line
+from convnet_kafka.replies import ID_BYTES, ReplyHeaders, offset_of, parse_close, place_of, values_in
+from convnet_kafka.server.events import LabelEvent, Wanted
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.seen import JobProgress, SeenResults
 
@@ -28,7 +28,7 @@ MAX_EVENTS = 1000
 # 250 bytes; results of long names and details, which may be ten times larger, take up no more.
 BUFFER_EVENTS = 8_000
 BUFFER_BYTES = 2 * 1024 * 1024
-# The position of a follower that wants no results, only how far the job is: beyond every offset.
+# The position of a follower that wants no results, only how far the job is: beyond every place.
 NO_EVENTS = 1 << 62
 # A sender of rubbish must not fill the log; the metric counts every record.
 SKIPS_LOGGED_EVERY_S = 10.0
@@ -50,9 +50,9 @@ class Follower:
     """One reader of one job. Made by `LabelReaders.follow`, used by one task.
 
     Attributes:
-        cursor: offset of the last event given out, or what the reader started with.
+        cursor: place of the last event given out, or what the reader started with.
         live: True while it sees results as they come; then `progress` is up to date.
-        position: the next offset this follower has not been shown.
+        position: the next place this follower has not been shown.
         full: True when there were results it had no room for.
         on_close: called when it is closed, if set.
     """
@@ -84,7 +84,8 @@ class Follower:
         self.catching_up = False
         self.full = False
         self.on_close: Callable[[], None] | None = None
-        self.position = seen.start if after is None else max(after + 1, seen.start)
+        start = place_of(seen.start)
+        self.position = start if after is None else max(after + 1, start)
         if not buffer_events:
             self.position = NO_EVENTS
 
@@ -135,7 +136,7 @@ class Follower:
             events = [self._events.popleft() for _ in range(limit)]
             self._bytes -= _size(events)
         if events:
-            self.cursor = events[-1].offset
+            self.cursor = events[-1].place
         return events
 
     @property
@@ -151,7 +152,7 @@ class Follower:
     @property
     def looked_at(self) -> int | None:
         """A cursor that goes on after all that was looked at, shown or filtered out, once everything was given out; else as `cursor`."""
-        if self._events or self.position in {NO_EVENTS, self.seen.start}:
+        if self._events or self.position in {NO_EVENTS, place_of(self.seen.start)}:
             return self.cursor
         return max(self.position - 1, -1 if self.cursor is None else self.cursor)
 
@@ -177,21 +178,21 @@ class Follower:
 
         Args:
             events: the results, in order; shared with other followers.
-            end: the offset after the stretch.
+            end: the place after the stretch.
             size: bytes of the results.
         """
         if self.position == NO_EVENTS:
             self._wake.set()
             return
         given = events
-        if events and events[0].offset < self.position:
-            given = [event for event in events if event.offset >= self.position]
+        if events and events[0].place < self.position:
+            given = [event for event in events if event.place >= self.position]
         if self._wanted is not None:
             given = [event for event in given if self._wanted(event)]
         room = self.room
         self.full = len(given) > room
         if self.full:
-            end = given[room].offset
+            end = given[room].place
             given = given[:room]
         if given:
             self._events.extend(given)
@@ -249,44 +250,44 @@ def dispatch(messages: list[Message], followers: Followers, skipped: Skipped, on
         interested = followers.get(headers.get("job", b""))
         try:
             # One without a job is no record of ours at all: what it lacks is told by the same words.
-            event = _observe(message, headers, interested) if interested or "job" not in headers else None
+            events = _observe(message, headers, interested) if interested or "job" not in headers else None
         except (WireError, ValueError) as error:
             skipped(message, error)
             continue
-        if event is not None and interested:
-            found.setdefault(interested[0].key, []).append(event)
+        if events and interested:
+            found.setdefault(interested[0].key, []).extend(events)
             if on_traced is not None and "traceparent" in headers:
                 on_traced(message, headers["traceparent"].decode("ascii", "replace"))
     end = (messages[-1].offset() or 0) + 1 if messages else 0
-    shown = 0
+    after, shown = place_of(end), 0
     for job, events in found.items():
         size = _size(events)
         for follower in followers[job]:
-            follower.show(events, end, size)
+            follower.show(events, after, size)
         shown += len(followers[job])
     return end, shown
 
 
-def _observe(message: Message, headers: Mapping[str, Any], interested: list[Follower] | None) -> LabelEvent | None:
-    """Enter one record of a job into what was seen of it; gives the result when it counts.
+def _observe(message: Message, headers: Mapping[str, Any], interested: list[Follower] | None) -> list[LabelEvent]:
+    """Enter one record of a job into what was seen of it; gives the results that count.
 
     Raises:
         WireError: the record is not as docs/wire.md says. It is passed over before it counts, so every reader agrees.
     """
     record = ReplyHeaders.parse(headers)
     if not interested or record.tenant != interested[0].job.tenant:
-        return None
+        return []
     seen = interested[0].seen
-    if record.image is None:
+    if record.ids is None:
         seen.close(parse_close(message.value()))
         for follower in interested:
             follower.notify()
-        return None
-    value = one_line(message.value())
-    offset = message.offset() or 0
-    if not seen.observe(offset, record.image, record.revision, failed=record.failed):
-        return None
-    return LabelEvent(offset, value, record.failed)
+        return []
+    values = values_in(message.value(), len(record.ids) // ID_BYTES)
+    offset, failed = message.offset() or 0, record.failed
+    first = place_of(offset + 1) - len(values)
+    counting = seen.observe(offset, record.ids, record.revision, failed=failed)
+    return [LabelEvent(first + number, values[number], failed) for number in counting]
 
 
 def _size(events: list[LabelEvent]) -> int:
@@ -295,4 +296,4 @@ def _size(events: list[LabelEvent]) -> int:
 
 def needed(follower: Follower) -> int:
     """The first offset that must be read so that this follower misses nothing and its job's results are known without a gap."""
-    return min(follower.position, follower.seen.covered)
+    return min(offset_of(follower.position), follower.seen.covered)

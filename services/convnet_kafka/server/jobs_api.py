@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.producer import QueueFull
-from convnet_kafka.messages import Lane, close_headers, close_value
+from convnet_kafka.messages import Lane
+from convnet_kafka.replies import close_headers, close_value
 from convnet_kafka.server.admission import check_serving
 from convnet_kafka.server.api_models import CloseRequest, JobShown, OpenedJob
 from convnet_kafka.server.auth import GUARD, caller

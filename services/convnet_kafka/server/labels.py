@@ -39,7 +39,7 @@ class LabelReaders:
         seen_bytes: memory for jobs that nobody reads at the moment.
         max_scans: stretches of partitions that may be caught up on at once.
         count_skipped: called for every record that no reader may be shown.
-        count_repeated: called for every result that came before.
+        count_repeats: called with the number of results that came before, of every record that has any.
         on_traced: called for every traced record that somebody follows; None when nobody asks for traces.
     """
 
@@ -50,11 +50,11 @@ class LabelReaders:
         seen_bytes: int,
         max_scans: int,
         count_skipped: Callable[[], None] = lambda: None,
-        count_repeated: Callable[[], None] = lambda: None,
+        count_repeats: Callable[[int], None] = lambda _count: None,
         on_traced: OnTraced | None = None,
     ) -> None:
         self._open_reader = open_reader
-        self._seen = SeenJobs(seen_bytes, count_repeated)
+        self._seen = SeenJobs(seen_bytes, count_repeats)
         self._max_scans = max_scans
         self._skipped = Skipped(count_skipped)
         self._on_traced = on_traced

@@ -9,15 +9,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from convnet_kafka.errors import WireError
+from convnet_kafka.replies import ID_BYTES, place_of
 
-IMAGE_BYTES = 16
 # An image's first two bytes choose its group, the rest is what the group holds.
 _PREFIX = 2
-_REST = IMAGE_BYTES - _PREFIX
+_REST = ID_BYTES - _PREFIX
 _GROUPS = 1 << (8 * _PREFIX)
 # Measured with tracemalloc: a group's key, its bytes object and their place in the dictionary.
 _GROUP_COST = 110
@@ -40,18 +39,21 @@ class ImageSet:
         group = self._groups.get(image[:_PREFIX])
         return group is not None and _holds(group, image[_PREFIX:])
 
-    def add(self, image: bytes) -> bool:
-        """Add an id of 16 bytes; False when it was there."""
-        prefix, rest = image[:_PREFIX], image[_PREFIX:]
-        group = self._groups.get(prefix)
-        if group is None:
-            self._groups[prefix] = rest
-        elif _holds(group, rest):
-            return False
-        else:
-            self._groups[prefix] = group + rest
-        self.count += 1
-        return True
+    def add(self, ids: bytes) -> list[int]:
+        """Add ids, 16 bytes each; gives the numbers of those that were there. One loop for all: it is most of what a result costs."""
+        groups, there = self._groups, []
+        get = groups.get
+        for number, at in enumerate(range(0, len(ids), ID_BYTES)):
+            prefix, rest = ids[at : at + _PREFIX], ids[at + _PREFIX : at + ID_BYTES]
+            group = get(prefix)
+            if group is None:
+                groups[prefix] = rest
+            elif rest in group and _holds(group, rest):
+                there.append(number)
+            else:
+                groups[prefix] = group + rest
+        self.count += len(ids) // ID_BYTES - len(there)
+        return there
 
     @property
     def size_bytes(self) -> int:
@@ -103,7 +105,7 @@ class SeenResults:
     """
 
     __slots__ = (
-        "_count_repeat",
+        "_count_repeats",
         "_failed",
         "_failures",
         "_images",
@@ -117,8 +119,8 @@ class SeenResults:
         "total",
     )
 
-    def __init__(self, start: int, count_repeat: Callable[[], None] = lambda: None) -> None:
-        self._count_repeat = count_repeat
+    def __init__(self, start: int, count_repeats: Callable[[int], None] = lambda _count: None) -> None:
+        self._count_repeats = count_repeats
         self.start = start
         self.covered = start
         self.total: int | None = None
@@ -126,7 +128,7 @@ class SeenResults:
         # Images whose first result is a failure; how many are failed now is counted.
         self._failures = ImageSet()
         self._failed = 0
-        # Offsets of results that were not the first of their kind, ascending: what is asked again gets the same answer.
+        # Places of results that were not the first of their kind, ascending: what is asked again gets the same answer.
         self._repeats = array("Q")
         self._next = 0
         # Results of replays, few: each that was seen, the highest of each image and whether it failed, and images without another result.
@@ -134,28 +136,28 @@ class SeenResults:
         self._revised: dict[bytes, tuple[int, bool]] = {}
         self._only_revised: set[bytes] = set()
 
-    def observe(self, offset: int, image: str, revision: int, *, failed: bool) -> bool:
-        """Look at one result; True when it is the first of its image and revision, and so is the one that counts.
+    def observe(self, offset: int, ids: bytes, revision: int, *, failed: bool) -> Sequence[int]:
+        """Look at the results of one record. Gives the numbers of those that are the first of their image and revision, and so count.
 
-        Results are looked at in the order of their offsets; one that was looked at before gets the same answer again.
+        Records are looked at in the order of their offsets; one that was looked at before gets the same answer again.
 
-        Raises:
-            WireError: the image's id is none.
+        Args:
+            offset: of the record.
+            ids: of its images, 16 bytes each.
+            revision: of its results.
+            failed: whether they are failures.
         """
-        try:
-            key = bytes.fromhex(image)
-        except ValueError:
-            key = b""
-        if len(key) != IMAGE_BYTES:
-            raise WireError(f"a result for {image[:40]!r}, which is no image id: it has 32 hex digits (docs/wire.md)")
+        count = len(ids) // ID_BYTES
+        first = place_of(offset + 1) - count
         if offset < self._next:
-            return not self._is_repeat(offset)
+            return [number for number in range(count) if not self._is_repeat(first + number)]
         self._next = offset + 1
-        first = self._first_result(key, failed) if not revision else self._first_replay(key, revision, failed)
-        if not first:
-            self._repeats.append(offset)
-            self._count_repeat()
-        return first
+        repeats = self._first_results(ids, failed=failed) if not revision else self._replays(ids, revision, failed=failed)
+        if not repeats:
+            return range(count)
+        self._repeats.extend([first + number for number in repeats])
+        self._count_repeats(len(repeats))
+        return _without(count, repeats)
 
     def close(self, images: int) -> None:
         """Look at one close record."""
@@ -173,20 +175,27 @@ class SeenResults:
         replays = 300 * len(self._revisions)
         return 1000 + self._images.size_bytes + self._failures.size_bytes + 8 * len(self._repeats) + replays
 
-    def _is_repeat(self, offset: int) -> bool:
-        at = bisect_left(self._repeats, offset)
-        return at < len(self._repeats) and self._repeats[at] == offset
+    def _is_repeat(self, place: int) -> bool:
+        at = bisect_left(self._repeats, place)
+        return at < len(self._repeats) and self._repeats[at] == place
 
-    def _first_result(self, key: bytes, failed: bool) -> bool:
-        if not self._images.add(key):
-            return False
-        self._only_revised.discard(key)
-        if failed:
-            self._failures.add(key)
-            self._failed += key not in self._revised
-        return True
+    def _first_results(self, ids: bytes, *, failed: bool) -> list[int]:
+        """Enter results of revision 0; gives the numbers of those whose image had one."""
+        repeats = self._images.add(ids)
+        if self._only_revised or failed:
+            keys = _keys(ids)
+            for number in _without(len(keys), repeats):
+                self._only_revised.discard(keys[number])
+                if failed:
+                    self._failures.add(keys[number])
+                    self._failed += keys[number] not in self._revised
+        return repeats
 
-    def _first_replay(self, key: bytes, revision: int, failed: bool) -> bool:
+    def _replays(self, ids: bytes, revision: int, *, failed: bool) -> list[int]:
+        """Enter results of a replay; gives the numbers of those that were seen already."""
+        return [number for number, key in enumerate(_keys(ids)) if not self._first_replay(key, revision, failed=failed)]
+
+    def _first_replay(self, key: bytes, revision: int, *, failed: bool) -> bool:
         result = key + revision.to_bytes(8, "big")
         if result in self._revisions:
             return False
@@ -200,24 +209,34 @@ class SeenResults:
         return True
 
 
+def _keys(ids: bytes) -> list[bytes]:
+    return [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
+
+
+def _without(count: int, gone: Sequence[int]) -> list[int]:
+    """The numbers from 0 to before `count` that are not among these."""
+    left_out = set(gone)
+    return [number for number in range(count) if number not in left_out]
+
+
 class SeenJobs:
     """The jobs last asked for, least recently used forgotten first, bounded in bytes.
 
     Args:
         limit_bytes: memory that jobs without a reader may keep.
-        count_repeat: called for every result of theirs that came before.
+        count_repeats: called with the number of results that came before, of every record of theirs that has any.
     """
 
-    def __init__(self, limit_bytes: int, count_repeat: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, limit_bytes: int, count_repeats: Callable[[int], None] = lambda _count: None) -> None:
         self._limit_bytes = limit_bytes
-        self._count_repeat = count_repeat
+        self._count_repeats = count_repeats
         self._jobs: OrderedDict[str, SeenResults] = OrderedDict()
 
     def get(self, job: str, start: int) -> SeenResults:
         """What has been seen of a job; nothing yet when it is new here or was forgotten."""
         seen = self._jobs.get(job)
         if seen is None:
-            seen = self._jobs[job] = SeenResults(start, self._count_repeat)
+            seen = self._jobs[job] = SeenResults(start, self._count_repeats)
         self._jobs.move_to_end(job)
         return seen
 

@@ -12,7 +12,9 @@ from convnet_kafka.classifier.results import ModelBroken
 from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion
 from convnet_kafka.kafka.producer import ProducerBroken
 from convnet_kafka.messages import FailureCode, Lane
+from convnet_kafka.replies import ReplyHeaders
 from support.classifier_rig import POISON, FakePredictor, Rig, picture
+from support.memory_kafka import Sent
 from support.waiting import until
 
 MakeRig = Callable[..., Rig]
@@ -20,6 +22,10 @@ MakeRig = Callable[..., Rig]
 
 def counted(rig: Rig, name: str, **labels: str) -> float:
     return rig.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def images_of(sent: Sent) -> list[str]:
+    return ReplyHeaders.parse(sent.headers).images
 
 
 def test_every_image_of_both_lanes_gets_its_label_and_is_committed(rig: MakeRig) -> None:
@@ -55,6 +61,31 @@ def test_a_label_goes_to_its_reply_partition_with_the_headers_readers_need(rig: 
     }
 
 
+def test_results_of_a_batch_travel_together_by_job_tenant_revision_and_reply_partition(rig: MakeRig) -> None:
+    one = rig()
+    alike = [one.submit(picture(shade), f"{shade}.png") for shade in (10, 20)]
+    others = [
+        one.submit(picture(30), "3.png", job=b"f" * 32),
+        one.submit(picture(40), "4.png", tenant=b"acme"),
+        one.submit(picture(50), "5.png", revision=b"1"),
+        one.submit(picture(60), "6.png", reply_partition=b"2"),
+    ]
+    alike.append(one.submit(picture(70), "7.png"))
+    one.start()
+    one.wait_for_commit(7)
+    assert [images_of(sent) for sent in one.stored] == [alike, *([image] for image in others)]
+    assert one.stored[0].value == b"\n".join(label.to_json() for label in one.labels if label.image in alike)
+
+
+def test_an_id_that_is_none_travels_alone_and_takes_no_neighbours_result_with_it(rig: MakeRig) -> None:
+    one = rig()
+    for shade, identity in ((10, b"7" * 32), (20, b"too short"), (30, b"8" * 32)):
+        one.submit(picture(shade), f"{shade}.png", image=identity)
+    one.start()
+    one.wait_for_commit(3)
+    assert [sent.headers["image"] for sent in one.stored] == [b"7" * 32, b"too short", b"8" * 32]
+
+
 def test_a_broken_picture_gets_an_error_and_a_dead_letter_and_harms_no_neighbour(rig: MakeRig) -> None:
     one = rig()
     one.submit(picture(10), "good.png")
@@ -78,8 +109,8 @@ def test_a_broken_picture_gets_an_error_and_a_dead_letter_and_harms_no_neighbour
         "source-partition": b"0",
         "source-offset": b"1",
     }
-    failed = [sent.headers.get("kind") for sent in one.stored if sent.topic == "t.labels"]
-    assert failed.count(b"failed") == 2
+    kinds = {image: sent.headers.get("kind") for sent in one.stored if sent.topic == "t.labels" for image in images_of(sent)}
+    assert [image for image, kind in kinds.items() if kind == b"failed"] == [broken, empty]
     assert counted(one, "convnet_classifier_images_total", lane="bulk", result="undecodable") == 2
     assert counted(one, "convnet_classifier_images_total", lane="bulk", result="labelled") == 2
 
@@ -176,10 +207,10 @@ def test_while_kafka_acknowledges_nothing_a_bounded_number_is_in_flight(rig: Mak
     for number in range(400):
         one.submit(picture(10), f"{number}.png")
     one.start()
-    until(lambda: len(producer.waiting) == 16 * 8)
+    until(lambda: producer.results_waiting == 16 * 8)
     one.submit(picture(10), lane=Lane.FAST)
     one.wait_for_commit(1, Lane.FAST)
-    assert len(producer.waiting) == 16 * 8
+    assert producer.results_waiting == 16 * 8
     producer.silent = False
     one.wait_for_commit(400)
 
@@ -188,12 +219,13 @@ def test_a_result_that_was_not_stored_is_sent_again_before_its_image_is_committe
     monkeypatch.setattr("convnet_kafka.classifier.shipments.RESEND_PAUSE_S", 0.02)
     one = rig()
     failing = iter([KafkaError._MSG_TIMED_OUT, KafkaError.UNKNOWN_TOPIC_OR_PART])
-    one.producers[Lane.BULK].refuse = lambda sent: next(failing, None) if sent.headers["image"] == first.encode() else None
-    first = one.submit(picture(10), "first.png")
+    one.producers[Lane.BULK].refuse = lambda sent: next(failing, None) if sent.headers.get("kind") else None
+    one.submit(b"no picture", "first.png")
     one.submit(picture(20), "second.png")
+    one.submit(picture(30), "third.png")
     one.start()
-    one.wait_for_commit(2)
-    assert sorted(label.name for label in one.labels) == ["first.png", "second.png"]
+    one.wait_for_commit(3)
+    assert sorted(label.name for label in one.labels) == ["first.png", "second.png", "third.png"]
     assert counted(one, "convnet_classifier_results_resent_total") == 2
 
 
@@ -209,7 +241,7 @@ def test_a_result_too_large_for_its_topic_is_given_up_and_counted(rig: MakeRig) 
 
 def test_a_full_producer_queue_is_waited_for(rig: MakeRig) -> None:
     one = rig()
-    one.producers[Lane.BULK].capacity = 3
+    one.producers[Lane.BULK].capacity = 1
     for number in range(20):
         one.submit(picture(10), f"{number}.png")
     one.start()
@@ -252,7 +284,7 @@ def test_at_the_end_what_was_begun_is_finished_committed_and_the_groups_are_left
     for number in range(30):
         one.submit(picture(10), f"{number}.png")
     one.start()
-    until(lambda: len(producer.waiting) == 30)
+    until(lambda: producer.results_waiting == 30)
     one.stop.set()
     producer.silent = False
     one.wait_for_end()
@@ -292,7 +324,7 @@ def test_partitions_that_are_taken_away_are_finished_and_committed_first(rig: Ma
     one.submit(picture(10), partition=0)
     one.submit(picture(20), partition=1)
     one.start()
-    until(lambda: len(producer.waiting) == 2)
+    until(lambda: producer.results_waiting == 2)
     consumer = one.consumers[Lane.BULK]
     consumer.calls.append(lambda: consumer.revoke(frozenset({0})))
     producer.silent = False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from convnet_kafka.messages import close_headers, close_value, label_headers
+from convnet_kafka.replies import Results, close_headers, close_value, label_headers, place_of
 from convnet_kafka.server import feeds, following
 from convnet_kafka.server.events import LabelEvent, wanted
 from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScans
@@ -25,8 +25,18 @@ def job(identity: str = JOB, offset: int = 0, partition: int = 0) -> Job:
 
 
 def add(log: MemoryLog, number: int, identity: str = JOB, tenant: str = "default", *, failed: bool = False, revision: int = 0) -> int:
-    headers = label_headers(job=identity, image=f"{number:032x}", revision=revision, tenant=tenant, failed=failed)
+    headers = label_headers(job=identity, images=f"{number:032x}", revision=revision, tenant=tenant, failed=failed)
     return log.append(headers, b'{"image":"%032x","confidence":%.2f}' % (number, number / 100))
+
+
+def add_together(log: MemoryLog, images: Sequence[int], identity: str = JOB) -> None:
+    """All in one record."""
+    results = Results(identity, "default", 0, failed=False)
+    for number in images:
+        results.images.append(f"{number:032x}")
+        results.values.append(b'{"image":"%032x","confidence":%.2f}' % (number, number / 100))
+    for headers, value in results.records():
+        log.append(headers, value)
 
 
 def numbers(events: list[LabelEvent]) -> list[int]:
@@ -104,7 +114,7 @@ async def test_a_resumed_follower_misses_nothing_and_repeats_nothing(log: Memory
 async def test_a_fresh_process_gives_the_same_answer_to_a_cursor(log: MemoryLog, readers: LabelReaders) -> None:
     for number in [1, 2, 1, 3, 2, 4]:
         add(log, number)
-    async with readers.follow(job(offset=1000), after=1001) as follower:
+    async with readers.follow(job(offset=1000), after=place_of(1002) - 1) as follower:
         assert await take(follower, 2) == [3, 4]
 
 
@@ -116,7 +126,8 @@ async def test_many_followers_share_scans_and_all_see_everything(log: MemoryLog,
         async with readers.follow(job(offset=1000), after) as follower:
             assert await take(follower, len(expected)) == expected
 
-    await asyncio.gather(*(read(None, list(range(500))) for _ in range(20)), *(read(1249, list(range(250, 500))) for _ in range(20)))
+    middle = place_of(1250) - 1
+    await asyncio.gather(*(read(None, list(range(500))) for _ in range(20)), *(read(middle, list(range(250, 500))) for _ in range(20)))
     assert log.reads < 500 * 8
 
 
@@ -159,7 +170,7 @@ async def test_another_tenants_records_are_not_shown(log: MemoryLog, readers: La
 
 async def test_foreign_records_are_skipped(log: MemoryLog, readers: LabelReaders) -> None:
     log.append([("what", b"ever")], b"rubbish")
-    log.append(label_headers(job=JOB, image="not hex", revision=0, tenant="default", failed=False), b"{}")
+    log.append(label_headers(job=JOB, images="not hex", revision=0, tenant="default", failed=False), b"{}")
     add(log, 2)
     async with readers.follow(job(offset=1000)) as follower:
         assert await take(follower, 1) == [2]
@@ -221,7 +232,7 @@ async def test_two_who_page_far_apart_do_not_read_what_lies_between(
     assert len((await page(readers, None, 4900))[0]) == 4900
     before = log.reads
     first: int | None = None
-    second: int | None = 5500
+    second: int | None = place_of(5501) - 1
     for turn in range(10):
         (found, first), (others, second) = await asyncio.gather(page(readers, first, 20), page(readers, second, 20))
         assert found == list(range(turn * 20, turn * 20 + 20))
@@ -256,7 +267,7 @@ async def test_a_filter_shows_less_counts_all_and_moves_the_cursor(log: MemoryLo
                 while not follower.drained or follower.progress.images < 100:
                     assert not await follower.next(0.1)
             assert (follower.progress.images, follower.progress.failed) == (100, 10)
-            assert follower.looked_at == 1099
+            assert follower.looked_at == place_of(1100) - 1
         # Small pages with a filter stop where there is no more room, and go on there.
         found, cursor = [], None
         async with asyncio.timeout(20):
@@ -281,7 +292,7 @@ async def test_a_higher_revision_is_a_later_event_and_the_one_that_counts(log: M
 
 async def test_what_is_no_json_object_is_skipped_counted_and_takes_no_images_place(log: MemoryLog) -> None:
     counted: list[int] = []
-    headers = label_headers(job=JOB, image=f"{1:032x}", revision=0, tenant="default", failed=False)
+    headers = label_headers(job=JOB, images=f"{1:032x}", revision=0, tenant="default", failed=False)
     for value in (b"", b"rubbish", b"[1]", b"{}", b"{broken", b'"}"', b'{"image"\n'):
         log.append(headers, value)
     log.append([("what", b"ever")], b"not ours")
@@ -292,8 +303,8 @@ async def test_what_is_no_json_object_is_skipped_counted_and_takes_no_images_pla
         async with readers.follow(job(offset=1000)) as follower:
             (event,) = await follower.next(5)
             assert event.value == b'{"image":"x"}'
-            assert event.ndjson() == b'{"cursor":"1008","image":"x"}\n'
-            assert event.sse() == b'id: 1008\nevent: label\ndata: {"cursor":"1008","image":"x"}\n\n'
+            assert event.ndjson() == b'{"cursor":"1008999","image":"x"}\n'
+            assert event.sse() == b'id: 1008999\nevent: label\ndata: {"cursor":"1008999","image":"x"}\n\n'
             assert follower.progress.images == 1
     finally:
         await readers.close()
@@ -361,8 +372,10 @@ async def test_followers_of_a_reader_that_breaks_go_on_with_another(log: MemoryL
     assert Brittle.failures == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_readers_of_all_kinds_at_once_each_see_everything_once(seed: int, log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seed", "most"), [(0, 1), (1, 8), (2, 64)])
+async def test_readers_of_all_kinds_at_once_each_see_everything_once(
+    seed: int, most: int, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feeds, "NEAR_RECORDS", 100)
     monkeypatch.setattr(feeds, "MIN_SLICE", 5)
     source = random.Random(seed)
@@ -376,10 +389,16 @@ async def test_readers_of_all_kinds_at_once_each_see_everything_once(seed: int, 
     firsts = {identity: list(dict.fromkeys(image for each, image in records if each == identity)) for identity in identities}
 
     async def write() -> None:
+        """Results come alone or with the ones before of their job, as they lay in a batch."""
+        together: dict[str, list[int]] = {}
         for number, (identity, image) in enumerate(records):
-            add(log, image, identity)
+            together.setdefault(identity, []).append(image)
+            if len(together[identity]) == most or source.random() < 0.1:
+                add_together(log, together.pop(identity), identity)
             if number % 40 == 0:
                 await asyncio.sleep(0)
+        for identity, rest in together.items():
+            add_together(log, rest, identity)
 
     async def read(identity: str, choice: random.Random, *, odd: bool) -> None:
         kept = (lambda event: int(event.value[41:42], 16) % 2 == 1) if odd else None
@@ -408,3 +427,60 @@ async def test_readers_of_all_kinds_at_once_each_see_everything_once(seed: int, 
                 all_at_once.create_task(work)
     finally:
         await readers.close()
+
+
+async def test_a_page_may_end_in_the_middle_of_a_record_and_the_next_goes_on_there(log: MemoryLog, readers: LabelReaders) -> None:
+    for start in range(0, 300, 30):
+        add_together(log, [*range(start, start + 30), start])
+    await until_async(lambda: readers.end(0) == log.end)
+    seen: list[int] = []
+    cursor: int | None = None
+    while len(seen) < 294:
+        found, cursor = await page(readers, cursor, 7)
+        seen += found
+        assert cursor is not None
+    assert seen == list(range(294))
+    # Another process knows nothing of the job but the cursor.
+    other = LabelReaders(lambda _: MemoryReader(log), seen_bytes=1 << 20, max_scans=1)
+    try:
+        other.start(home_partition=0)
+        assert (await page(other, cursor, 6))[0] == list(range(294, 300))
+    finally:
+        await other.close()
+
+
+async def test_results_of_one_record_are_told_apart_by_their_number_in_it(log: MemoryLog, readers: LabelReaders) -> None:
+    add(log, 1)
+    add_together(log, [5, 1, 6, 5, 7])
+    async with readers.follow(job(offset=1000)) as follower:
+        events = await follower.next(5) + await follower.next(0.2)
+        assert numbers(events) == [1, 5, 6, 7]
+        assert [event.place for event in events] == [1000999, 1001995, 1001997, 1001999]
+    for after, left in ((1001995, [6, 7]), (1001996, [6, 7]), (1001997, [7]), (1001998, [7]), (1000999, [5, 6, 7])):
+        async with readers.follow(job(offset=1000), after) as follower:
+            assert await take(follower, len(left)) == left
+            assert not await follower.next(0.05)
+
+
+async def test_a_record_whose_lines_and_ids_do_not_match_counts_for_nothing(log: MemoryLog) -> None:
+    counted: list[int] = []
+    ids = f"{1:032x}{2:032x}"
+    for images, value in (
+        (ids, b'{"image":"x"}'),
+        (ids, b'{"a":1}\n{"a":1}\n{"a":1}'),
+        (ids, b'{"a":1}\n[2]'),
+        (ids[:-2], b'{"a":1}\n{"a":1}'),
+        (ids[:-1] + "g", b'{"a":1}\n{"a":1}'),
+        (f"{1:032x}" * 1001, b"\n".join([b'{"a":1}'] * 1001)),
+    ):
+        log.append(label_headers(job=JOB, images=images, revision=0, tenant="default", failed=False), value)
+    log.append(label_headers(job=JOB, images=ids, revision=0, tenant="default", failed=False), b'{ "a": 1 }\r\n{"b":2}')
+    readers = LabelReaders(lambda _: MemoryReader(log), seen_bytes=1 << 20, max_scans=1, count_skipped=lambda: counted.append(1))
+    try:
+        readers.start(0)
+        async with readers.follow(job(offset=1000)) as follower:
+            assert [event.value for event in await follower.next(5)] == [b'{"a":1}', b'{"b":2}']
+            assert follower.progress.images == 2
+    finally:
+        await readers.close()
+    assert len(counted) == 6

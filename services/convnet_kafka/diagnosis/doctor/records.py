@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from statistics import median
 
 from confluent_kafka import Message
@@ -17,7 +18,8 @@ from convnet_kafka.diagnosis.doctor.installation import Installation
 from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion, TopicMismatch, WireError
 from convnet_kafka.kafka.scan import bounds, scan
 from convnet_kafka.kafka.tail import newest_records
-from convnet_kafka.messages import CLOSE_KIND, LabelRecord, Lane, checked_headers, now_ms
+from convnet_kafka.messages import LabelRecord, Lane, checked_headers, now_ms
+from convnet_kafka.replies import labels_in
 
 # Of each partition; enough to see what is written now.
 NEWEST_IMAGES = 5
@@ -84,12 +86,9 @@ def _skew(whose: str, difference_ms: float, how: str) -> Finding:
 
 def _labels(messages: Iterable[Message]) -> Iterable[tuple[LabelRecord, Message]]:
     for message in messages:
-        if dict(message.headers() or ()).get("kind") == CLOSE_KIND:
-            continue
-        try:
-            yield LabelRecord.from_json(message.value() or b""), message
-        except WireError:
-            continue
+        with suppress(WireError):
+            for label in labels_in(message.headers(), message.value()):
+                yield label, message
 
 
 def dead_letters(place: Installation) -> Findings:
