@@ -36,9 +36,9 @@ while ended < len(partitions):
             continue
         headers = dict(message.headers() or [])
         if headers.get("job") == b"{job}" and "image" in headers:
-            image, value = headers["image"].decode(), json.loads(message.value())
-            count[image] += 1
-            first.setdefault(image, [value.get("label"), value.get("error")])
+            for value in map(json.loads, message.value().splitlines()):
+                count[value["image"]] += 1
+                first.setdefault(value["image"], [value.get("label"), value.get("error")])
 print(json.dumps({{"first": first, "repeats": sum(count.values()) - len(count)}}))
 """
 
