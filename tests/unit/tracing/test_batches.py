@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from convnet_kafka.messages import Lane
 from convnet_kafka.metrics import ClassifierMetrics
+from convnet_kafka.replies import ReplyHeaders
 from convnet_kafka.topology import Topology
 from convnet_kafka.tracing.batches import BatchTraces
 from support.classifier_rig import FakePredictor, Rig, picture
@@ -101,7 +102,7 @@ def test_each_trace_of_a_batch_gets_the_batch_with_links_to_all_its_images(memor
         "unsampled.png": UNSAMPLED,
         "untraced.png": None,
     }
-    in_headers = {sent.headers["image"].decode(): sent.headers.get("traceparent") for sent in one.stored}
+    in_headers = {image: sent.headers.get("traceparent") for sent in one.stored for image in ReplyHeaders.parse(sent.headers).images}
     assert in_headers == {ids[name]: value.encode() if value else None for name, value in traceparents.items()}
 
 
