@@ -20,7 +20,7 @@ from rich.text import Text
 from convnet_kafka import settings
 from convnet_kafka.cli import lookout
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.settings import ClassifierSettings, KafkaSettings, ServerSettings, TopicSettings
+from convnet_kafka.settings import ClassifierSettings, ServerSettings, TopicSettings
 
 if TYPE_CHECKING:
     from convnet_kafka.diagnosis.doctor.findings import Finding
@@ -74,18 +74,16 @@ def installation(options: dict[str, Any]) -> Installation:
     """
     from convnet_kafka.diagnosis.doctor.installation import Installation  # noqa: PLC0415 - `--help` stays quick
 
-    folder, note = lookout.local_stack(options["data"], options["bootstrap_servers"])
-    bootstrap_servers = options["bootstrap_servers"] or (note.bootstrap_servers if note is not None else None)
-    prefix = options["topic_prefix"] or (note.topic_prefix if note is not None else None)
+    kafka, note = lookout.kafka_settings(options["data"], options["bootstrap_servers"], options["topic_prefix"])
     addresses = lookout.addresses(options["endpoints"], note)
     return Installation(
-        kafka=settings.load(KafkaSettings, bootstrap_servers=bootstrap_servers, topic_prefix=prefix),
+        kafka=kafka,
         topics=settings.load(TopicSettings),
         server=_server(note),
         classifier=_classifier(options["models"], note),
         environment=dict(os.environ),
         endpoints=addresses.resolve(),
-        folder=folder if note is not None else None,
+        folder=Path(note.signing_key).parent if note is not None else None,
         job=options["job"],
         patience_s=options["patience"],
     )

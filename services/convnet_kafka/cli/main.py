@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "status": ("status", "Tell how far a job is."),
         "top": ("top", "Show what happens now: rates, waits, who holds what, what to act on."),
         "topics": ("topics", "Check, create or grow the Kafka topics."),
+        "trace": ("trace", "Follow one image, or sum up a job, as it lies in Kafka."),
         "train": ("train", "Train a network on a folder of class folders."),
         "up": ("up", "Run broker, server and classifiers on this machine until Ctrl-C."),
     }

@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from convnet_kafka import settings
 from convnet_kafka.cli import lookout
 from convnet_kafka.settings import KafkaSettings
 
@@ -52,10 +51,7 @@ def command(
     """
     from convnet_kafka.diagnosis.top.collect import Collector  # noqa: PLC0415 - `--help` stays quick
 
-    _, note = lookout.local_stack(data, bootstrap_servers)
-    if note is not None:
-        bootstrap_servers, topic_prefix = bootstrap_servers or note.bootstrap_servers, topic_prefix or note.topic_prefix
-    kafka = settings.load(KafkaSettings, bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
+    kafka, note = lookout.kafka_settings(data, bootstrap_servers, topic_prefix)
     addresses = lookout.addresses(endpoints, note)
     try:
         with Collector(kafka, addresses) as collector:

@@ -6,7 +6,7 @@ Owns the confluent consumer for as long as the scan is iterated over.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import closing
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,7 +24,11 @@ _PARTITION_EOF: int = KafkaError._PARTITION_EOF  # noqa: SLF001
 
 
 def bounds(
-    options: Options, topic: str, partitions: Collection[int] | None = None, since_ms: int | None = None
+    options: Options,
+    topic: str,
+    partitions: Collection[int] | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> dict[int, tuple[int, int]]:
     """First offset and end of partitions that hold something.
 
@@ -33,6 +37,7 @@ def bounds(
         topic: the topic.
         partitions: only these, or None for all.
         since_ms: leave out what was written before, milliseconds since the epoch.
+        until_ms: leave out what comes from the first record on that was written at this time or later.
 
     Raises:
         KafkaUnavailable: Kafka did not answer.
@@ -42,7 +47,7 @@ def bounds(
     with closing(Consumer(options)) as consumer:
         while True:
             try:
-                return _bounds(consumer, topic, partitions, since_ms)
+                return _bounds(consumer, topic, partitions, since_ms, until_ms)
             except KafkaException as error:
                 # A topic that was just made, or a broker that restarts, leaves partitions without a leader for a moment.
                 if time.monotonic() > deadline:
@@ -50,22 +55,35 @@ def bounds(
                 time.sleep(AGAIN_S)
 
 
-def _bounds(consumer: Consumer, topic: str, partitions: Collection[int] | None, since_ms: int | None) -> dict[int, tuple[int, int]]:
+def _bounds(
+    consumer: Consumer, topic: str, partitions: Collection[int] | None, since_ms: int | None, until_ms: int | None
+) -> dict[int, tuple[int, int]]:
     known = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
     if known.error is not None or not known.partitions:
         raise TopicMismatch(f"topic {topic} does not exist: is the prefix right? 'convnet-kafka topics check' says what is there")
     wanted = sorted(known.partitions if partitions is None else set(partitions) & set(known.partitions))
     found = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_S) for number in wanted}
-    if since_ms is not None and wanted:
-        for item in consumer.offsets_for_times([TopicPartition(topic, number, since_ms) for number in wanted], timeout=ANSWER_S):
-            if item.error is not None:
-                raise KafkaException(item.error)
-            low, end = found[item.partition]
-            found[item.partition] = (max(item.offset, low) if item.offset >= 0 else end, end)
-    return {number: (int(low), int(end)) for number, (low, end) in found.items() if low < end}
+    since, until = (_first(consumer, topic, wanted, at_ms) for at_ms in (since_ms, until_ms))
+    within = {}
+    for number, (low, end) in found.items():
+        first, last = since.get(number, low), until.get(number, end)
+        # No record of that time or later: then nothing is left, or nothing is left out.
+        within[number] = (max(low, first) if first >= 0 else end, min(end, last) if last >= 0 else end)
+    return {number: (int(low), int(end)) for number, (low, end) in within.items() if low < end}
 
 
-def scan(options: Options, topic: str, within: dict[int, tuple[int, int]]) -> Iterator[Message]:
+def _first(consumer: Consumer, topic: str, partitions: Collection[int], at_ms: int | None) -> dict[int, int]:
+    """The first offset of each partition of this time or later, negative for none; empty when no time is given."""
+    if at_ms is None or not partitions:
+        return {}
+    items = consumer.offsets_for_times([TopicPartition(topic, number, at_ms) for number in partitions], timeout=ANSWER_S)
+    for item in items:
+        if item.error is not None:
+            raise KafkaException(item.error)
+    return {item.partition: item.offset for item in items}
+
+
+def scan(options: Options, topic: str, within: dict[int, tuple[int, int]]) -> Generator[Message, None, None]:
     """Records in the order of their partitions.
 
     Args:

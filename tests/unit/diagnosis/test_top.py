@@ -16,7 +16,7 @@ from convnet_kafka.diagnosis.top.plain import as_json, line
 from convnet_kafka.diagnosis.top.reading import KafkaReading, LaneReading, Reading, ReplicaReading
 from convnet_kafka.diagnosis.top.samples import Samples
 from convnet_kafka.diagnosis.top.view import View
-from convnet_kafka.diagnosis.top.words import amount, ranges, rate, span
+from convnet_kafka.diagnosis.words import amount, ranges, rate, span
 from convnet_kafka.kafka.positions import Position
 from convnet_kafka.messages import Lane
 

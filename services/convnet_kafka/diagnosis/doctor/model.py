@@ -80,7 +80,7 @@ def told(place: Installation) -> Findings:
     """Servers know of the models: the control topic says what the registry holds."""
     state = ControlState()
     topic = place.topology.control
-    with closing(scan(place.reading(), topic, bounds(place.reading(), topic))) as messages:  # type: ignore[type-var]
+    with closing(scan(place.reading(), topic, bounds(place.reading(), topic))) as messages:
         for message in messages:
             state.apply(message.headers(), message.key(), message.value())
     known = state.aliases

@@ -10,7 +10,7 @@ import orjson
 from convnet_kafka.diagnosis.top.figures import Figures
 from convnet_kafka.diagnosis.top.hints import Hint
 from convnet_kafka.diagnosis.top.view import came, done
-from convnet_kafka.diagnosis.top.words import count, rate, span
+from convnet_kafka.diagnosis.words import count, rate, span
 
 
 def line(seen: Figures, hints: list[Hint]) -> str:

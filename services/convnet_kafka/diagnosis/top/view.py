@@ -12,7 +12,7 @@ from rich.text import Text
 
 from convnet_kafka.diagnosis.top.figures import ClassifierFigures, Figures, LaneFigures, ServerFigures, StrangerFigures
 from convnet_kafka.diagnosis.top.hints import Hint
-from convnet_kafka.diagnosis.top.words import amount, count, plain, ranges, rate, share, span
+from convnet_kafka.diagnosis.words import amount, count, plain, ranges, rate, share, span
 from convnet_kafka.messages import Lane
 
 # As many looks as the small curves show.
