@@ -18,7 +18,7 @@ from convnet_kafka.messages import (
     image_base_headers,
     image_headers,
 )
-from convnet_kafka.replies import label_headers
+from convnet_kafka.replies import label_headers, made_by
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings, ServerSettings, TopicSettings
 
 MICRO = 1e-6
@@ -306,7 +306,9 @@ def record_bytes(image_bytes: int) -> tuple[float, float]:
     record = ImageRecord(job, image, name, "image/jpeg", 3, "default", at, 0, None, b"")
     headers = image_headers(base, image=record.image, name=record.name, content_type=record.content_type)
     label = LabelRecord(image, name, 0, "a-class-name", 0.987654, None, None, 12, Lane.BULK, at, at)
-    answer = label_headers(job=job, images=image, revision=0, tenant="default", failed=False)
+    answer = label_headers(
+        job=job, images=image, revision=0, tenant="default", failed=False, by=made_by("classifier-0123456789-abcde-1", 100_000, 64)
+    )
     return image_bytes + _framed(headers), len(label.to_json()) + _framed(answer)
 
 

@@ -51,7 +51,9 @@ def offset_of(place: int) -> int:
     return place // MOST_RESULTS
 
 
-def label_headers(*, job: str, images: str, revision: int, tenant: str, failed: bool, traceparent: str | None = None) -> Headers:
+def label_headers(
+    *, job: str, images: str, revision: int, tenant: str, failed: bool, traceparent: str | None = None, by: bytes = b""
+) -> Headers:
     """What a reader needs to skip, de-duplicate, count or refuse results without parsing their JSON.
 
     Args:
@@ -61,6 +63,7 @@ def label_headers(*, job: str, images: str, revision: int, tenant: str, failed: 
         tenant: whose job it is.
         failed: True for results without a label.
         traceparent: of all of them, W3C trace context; None as a rule.
+        by: which process made them, in which batch: `made_by`; empty for nobody's business.
     """
     headers: Headers = [
         ("wire", WIRE_VERSION_HEADER),
@@ -73,7 +76,14 @@ def label_headers(*, job: str, images: str, revision: int, tenant: str, failed: 
         headers.append(("kind", FAILED_KIND))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
+    if by:
+        headers.append(("by", by))
     return headers
+
+
+def made_by(process: str, batch: int, images: int) -> bytes:
+    """Who made results, for people who follow one: the process, the how-manyeth batch of it, and how many images that had."""
+    return f"{process}/{batch}/{images}".encode()
 
 
 def close_headers(*, job: str, tenant: str) -> Headers:
@@ -95,16 +105,18 @@ class Results:
         revision: of the images.
         failed: True for results without a label.
         traceparent: W3C trace context, or None.
+        by: who made them, from `made_by`.
     """
 
-    __slots__ = ("_failed", "_job", "_revision", "_tenant", "_traceparent", "images", "values")
+    __slots__ = ("_by", "_failed", "_job", "_revision", "_tenant", "_traceparent", "images", "values")
 
-    def __init__(self, job: str, tenant: str, revision: int, *, failed: bool, traceparent: str | None = None) -> None:
+    def __init__(self, job: str, tenant: str, revision: int, *, failed: bool, traceparent: str | None = None, by: bytes = b"") -> None:
         self._job = job
         self._tenant = tenant
         self._revision = revision
         self._failed = failed
         self._traceparent = traceparent
+        self._by = by
         # Ids, and each one's JSON: filled by the owner.
         self.images: list[str] = []
         self.values: list[bytes] = []
@@ -137,6 +149,7 @@ class Results:
             tenant=self._tenant,
             failed=self._failed,
             traceparent=self._traceparent,
+            by=self._by,
         )
         return headers, b"\n".join(values)
 

@@ -3,92 +3,42 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from convnet_kafka.control import AliasesRecord, ControlKind, control_headers
 from convnet_kafka.deadletters import dead_letter_headers
 from convnet_kafka.diagnosis.doctor.findings import Status
-from convnet_kafka.diagnosis.doctor.installation import Installation
 from convnet_kafka.diagnosis.endpoints import Endpoint
-from convnet_kafka.kafka.topics import create_missing, topic_id
+from convnet_kafka.kafka.topics import topic_id
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.process import free_ports
-from convnet_kafka.messages import FailureCode, LabelRecord, Lane, image_base_headers, image_headers, now_ms
-from convnet_kafka.replies import label_headers
+from convnet_kafka.messages import FailureCode, now_ms
 from convnet_kafka.server.jobs import JobSigner
 from convnet_kafka.settings import ServerSettings, TopicSettings
 from support.examining import examined, failures, lines, place, warnings
-from support.topics import admin, delete_before, kafka_settings
+from support.kafka_release import KafkaRelease
+from support.topics import delete_before
 
 KEY = b"k" * 40
 
 
-class Release:
-    """The topics of one test, and records in them as our services and others write them."""
-
-    def __init__(self, broker: LocalBroker) -> None:
-        self.settings = kafka_settings(broker.bootstrap_servers)
-        self.servers = broker.bootstrap_servers
-        self.topics = TopicSettings(images_partitions=2, labels_partitions=2)
-        self.admin = admin(self.servers)
-        self._producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 0})
-        self.job = secrets.token_hex(16)
-
-    @property
-    def place(self) -> Installation:
-        kafka = {"topic_prefix": self.settings.topic_prefix}
-        return place(self.servers, kafka=kafka, topics=self.topics)
-
-    def create(self, **changed: dict[str, str]) -> Release:
-        """Make the topics, with other settings by the end of their names: `images={"retention.ms": "1000"}`."""
-        specs = self.place.topology.specs(self.settings, self.topics)
-        create_missing(
-            self.admin, [replace(spec, config={**spec.config, **changed.get(spec.name.rpartition(".")[2], {})}) for spec in specs]
-        )
-        return self
-
-    def name(self, ending: str) -> str:
-        return f"{self.settings.topic_prefix}.{ending}"
-
-    def put(self, ending: str, value: bytes, headers: list[tuple[str, bytes]], partition: int = 0, key: bytes | None = None) -> None:
-        self._producer.produce(self.name(ending), value, key=key, headers=headers, partition=partition)
-        assert self._producer.flush(20) == 0
-
-    def image_headers(self, **changed: bytes) -> list[tuple[str, bytes]]:
-        base = image_base_headers(job=self.job, reply_partition=0, tenant="default", traceparent=None, submitted_at_ms=now_ms())
-        found = image_headers(base, image=secrets.token_hex(16), name="a.png", content_type="image/png")
-        return list((dict(found) | changed).items())
-
-    def label(self, submitted_at_ms: int, labelled_at_ms: int) -> None:
-        image = secrets.token_hex(16)
-        record = LabelRecord(image, "a.png", 0, "cat", 0.9, None, None, 1, Lane.BULK, submitted_at_ms, labelled_at_ms)
-        self.put("labels", record.to_json(), label_headers(job=self.job, images=image, revision=0, tenant="default", failed=False))
-
-    def commit(self, offset: int, partition: int = 0) -> None:
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": self.place.topology.group(Lane.BULK)})
-        consumer.commit(offsets=[TopicPartition(self.name("images"), partition, offset)], asynchronous=False)
-        consumer.close()
-
-
 @pytest.fixture
-def release(broker: LocalBroker) -> Release:
-    return Release(broker)
+def release(broker: LocalBroker) -> KafkaRelease:
+    return KafkaRelease(broker)
 
 
-def test_topics_that_are_missing(release: Release) -> None:
+def test_topics_that_are_missing(release: KafkaRelease) -> None:
     said = failures(release.place, "topics")
     assert f"topic {release.name('images')} does not exist: create it with 2 partitions" in said
     assert "'convnet-kafka topics create' makes it" in said
     assert f"topic {release.name('labels')} does not exist" in failures(release.place, "job")
 
 
-def test_topics_with_settings_that_lose_images(release: Release) -> None:
+def test_topics_with_settings_that_lose_images(release: KafkaRelease) -> None:
     release.create(images={"retention.ms": "1000"}, dlq={"max.message.bytes": "5000"})
     release.topics = TopicSettings(images_partitions=4, labels_partitions=2)
     found = examined(release.place, "topics")
@@ -97,7 +47,7 @@ def test_topics_with_settings_that_lose_images(release: Release) -> None:
     assert "has 2 partitions, 4 are set -> 'convnet-kafka topics grow' gives it more" in lines(found, Status.WARN)
 
 
-def test_images_that_nobody_works_on(release: Release) -> None:
+def test_images_that_nobody_works_on(release: KafkaRelease) -> None:
     release.create()
     release.put("images", b"x", release.image_headers())
     found = examined(release.place, "groups", "backlog")
@@ -107,7 +57,7 @@ def test_images_that_nobody_works_on(release: Release) -> None:
     assert "nothing waits in the fast lane" in lines(found, Status.PASS)
 
 
-def test_images_that_expired_before_anybody_read_them(release: Release) -> None:
+def test_images_that_expired_before_anybody_read_them(release: KafkaRelease) -> None:
     release.create()
     for _ in range(3):
         release.put("images", b"x", release.image_headers())
@@ -117,7 +67,7 @@ def test_images_that_expired_before_anybody_read_them(release: Release) -> None:
     assert "2 images of the bulk lane expired before they were classified (partitions 0): accepted, and lost" in said
 
 
-def test_images_that_have_waited_for_much_of_their_time(release: Release) -> None:
+def test_images_that_have_waited_for_much_of_their_time(release: KafkaRelease) -> None:
     release.create()
     release.topics = TopicSettings(images_partitions=2, labels_partitions=2, images_retention_hours=0.5 / 3600)
     release.put("images", b"x", release.image_headers())
@@ -126,7 +76,7 @@ def test_images_that_have_waited_for_much_of_their_time(release: Release) -> Non
     assert "start classifiers now" in said
 
 
-def test_images_of_a_newer_version_and_of_somebody_else(release: Release) -> None:
+def test_images_of_a_newer_version_and_of_somebody_else(release: KafkaRelease) -> None:
     release.create()
     release.put("images", b"x", release.image_headers(wire=b"2"))
     release.put("images", b"x", [("content-type", b"image/png")], partition=1)
@@ -136,7 +86,7 @@ def test_images_of_a_newer_version_and_of_somebody_else(release: Release) -> Non
     assert "1 of the newest images get no label" in lines(found, Status.WARN)
 
 
-def test_clocks_that_differ(release: Release) -> None:
+def test_clocks_that_differ(release: KafkaRelease) -> None:
     release.create()
     now = now_ms()
     for _ in range(3):
@@ -151,7 +101,7 @@ def test_clocks_that_differ(release: Release) -> None:
     assert "the classifiers' clocks and the brokers' agree" in lines(found, Status.PASS)
 
 
-def test_jobs_of_a_topic_that_is_gone_of_other_keys_and_of_long_ago(release: Release, tmp_path: Path) -> None:
+def test_jobs_of_a_topic_that_is_gone_of_other_keys_and_of_long_ago(release: KafkaRelease, tmp_path: Path) -> None:
     release.create()
     path = tmp_path / "key"
     path.write_bytes(KEY)
@@ -171,7 +121,7 @@ def test_jobs_of_a_topic_that_is_gone_of_other_keys_and_of_long_ago(release: Rel
     assert "of tenant default, in partition 1 from offset 7" in said()[1]
 
 
-def test_models_that_nobody_has_told_of_and_dead_letters(release: Release) -> None:
+def test_models_that_nobody_has_told_of_and_dead_letters(release: KafkaRelease) -> None:
     release.create()
     assert "no classifier has told yet which model is stable" in warnings(release.place, "control")
     record = AliasesRecord(stable=3)
@@ -186,7 +136,7 @@ def test_models_that_nobody_has_told_of_and_dead_letters(release: Release) -> No
     assert "2 dead letters in the last day: 1 undecodable, 1 quarantined" in lines(found, Status.WARN)
 
 
-def test_replicas_that_are_away_and_a_release_that_is_well(release: Release) -> None:
+def test_replicas_that_are_away_and_a_release_that_is_well(release: KafkaRelease) -> None:
     release.create()
     where = release.place
     where.endpoints = [Endpoint("http://127.0.0.1:1", "classifier-1")]
@@ -238,7 +188,7 @@ def test_a_broker_that_is_not_set_as_ours(hard_broker: tuple[LocalBroker, dict[s
     assert "check KAFKA_SASL_USERNAME" in refused
     assert "wrong" not in refused.replace("was wrong", "")
     assert failures(place(f"127.0.0.1:{ports['sasl']}", kafka=login | {"sasl_password": "correct horse"}), "kafka") == ""
-    unasked = failures(place(f"127.0.0.1:{ports['sasl']}"), "kafka")
+    unasked = failures(place(f"127.0.0.1:{ports['sasl']}", patience_s=1.0), "kafka")
     assert "a listener that wants a password or TLS says nothing to others" in unasked
 
     astray = failures(place(f"127.0.0.1:{ports['astray']}"), "kafka")

@@ -10,12 +10,14 @@ from convnet_kafka.diagnosis.doctor.installation import Installation
 from convnet_kafka.settings import KafkaSettings, TopicSettings
 
 NOWHERE = "127.0.0.1:1"
+# What is there answers in milliseconds, but for a machine that is busy with other tests.
+PATIENCE_S = 15.0
 
 
 def place(bootstrap_servers: str = NOWHERE, *, kafka: dict[str, object] | None = None, **other: object) -> Installation:
     """A place whose settings come from the test alone."""
     settings = KafkaSettings(**({"bootstrap_servers": bootstrap_servers} | (kafka or {})))  # type: ignore[arg-type]
-    return Installation(**({"kafka": settings, "topics": TopicSettings(), "patience_s": 3.0} | other))  # type: ignore[arg-type]
+    return Installation(**({"kafka": settings, "topics": TopicSettings(), "patience_s": PATIENCE_S} | other))  # type: ignore[arg-type]
 
 
 def lines(findings: Sequence[Finding], status: Status) -> str:

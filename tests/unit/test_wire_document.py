@@ -72,7 +72,9 @@ def test_every_header_of_an_image_is_documented_and_every_required_one_is_requir
 
 
 def test_every_header_of_results_closes_and_dead_letters_is_documented() -> None:
-    result = replies.label_headers(job=JOB, images="0" * 32, revision=0, tenant="default", failed=True, traceparent="00-0-0-01")
+    result = replies.label_headers(
+        job=JOB, images="0" * 32, revision=0, tenant="default", failed=True, traceparent="00-0-0-01", by=replies.made_by("host-7", 1, 2)
+    )
     assert {name for name, _ in result} == first_cells(section("Results"))
     close = replies.close_headers(job=JOB, tenant="default")
     assert {name for name, _ in close} <= set(codes(section("The end of a job")))

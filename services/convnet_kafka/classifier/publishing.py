@@ -6,6 +6,7 @@ counted and skipped: every dead letter has its failure in the labels topic, so i
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -16,14 +17,17 @@ from convnet_kafka.classifier.deadletters import SENDERS_FAULT, DeadLetters
 from convnet_kafka.classifier.results import Failed, Result
 from convnet_kafka.classifier.shipments import Shipment
 from convnet_kafka.errors import NewerWireVersion, WireError
+from convnet_kafka.identity import this_process
 from convnet_kafka.messages import FailureCode, ImageReader, ImageRecord, LabelRecord, Lane, now_ms
 from convnet_kafka.metrics import ClassifierMetrics
 from convnet_kafka.metrics.values import LABELLED
-from convnet_kafka.replies import Results
+from convnet_kafka.replies import Results, made_by
 from convnet_kafka.topology import Topology
 
 logger = structlog.get_logger(__name__)
 
+# Counts the batches of this process, whichever membership they were of.
+_BATCHES = itertools.count(1)
 
 # Reply partition, job, tenant, revision, whether they are failures, and trace: what the results of one record have in common.
 _Group = tuple[int, str, str, int, bool, str | None]
@@ -47,6 +51,7 @@ class Publisher:
         self._reply_partition_exists = reply_partition_exists
         self._metrics = metrics
         self._reader = ImageReader()
+        self._process = this_process()
 
     def parse(self, messages: Sequence[Message]) -> tuple[list[Message], list[ImageRecord]]:
         """The messages that can be answered, and their images.
@@ -94,6 +99,7 @@ class Publisher:
             traceparents: of the labels; None where they are the images' own, as a rule none.
         """
         now = now_ms()
+        by = made_by(self._process, next(_BATCHES), len(records))
         failures: Counter[str] = Counter()
         groups: dict[_Group, Results] = {}
         for index, (message, record, result) in enumerate(zip(messages, records, results, strict=True)):
@@ -108,7 +114,9 @@ class Publisher:
             group = record.reply_partition, record.job, record.tenant, record.revision, failed, traceparent
             together = groups.get(group)
             if together is None:
-                together = groups[group] = Results(record.job, record.tenant, record.revision, failed=failed, traceparent=traceparent)
+                together = groups[group] = Results(
+                    record.job, record.tenant, record.revision, failed=failed, traceparent=traceparent, by=by
+                )
             together.images.append(record.image)
             together.values.append(label.to_json())
         for (partition, *_), together in groups.items():

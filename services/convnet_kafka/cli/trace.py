@@ -82,7 +82,9 @@ def _print_json(fields: dict[str, Any]) -> None:
 def _job_fields(found: JobFound) -> dict[str, Any]:
     fields = asdict(found)
     waits = sorted(fields.pop("waits_ms"))
-    return fields | {"wait_ms": {name: quantile(waits, part) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}}
+    # `asdict` makes a counter of pairs of a counter.
+    counts = {name: dict(getattr(found, name)) for name in ("failed", "models", "replicas", "letters")}
+    return fields | counts | {"wait_ms": {name: quantile(waits, part) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}}
 
 
 def _image_fields(found: ImageFound) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError
 
 from convnet_kafka.classifier.results import ModelBroken
 from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion
+from convnet_kafka.identity import this_process
 from convnet_kafka.kafka.producer import ProducerBroken
 from convnet_kafka.messages import FailureCode, Lane
 from convnet_kafka.replies import ReplyHeaders
@@ -45,6 +46,19 @@ def test_every_image_of_both_lanes_gets_its_label_and_is_committed(rig: MakeRig)
     one.wait_for_commit(1, Lane.FAST)
 
 
+def test_a_record_of_results_says_which_batch_of_which_process_made_it(rig: MakeRig) -> None:
+    one = rig()
+    for shade in (0, 10, 20):
+        one.submit(picture(shade), f"{shade}.png")
+    one.start()
+    one.wait_for_labels(3)
+    said = {dict(sent.headers)["by"].decode() for sent in one.stored if sent.topic == "t.labels"}
+    made = [text.rsplit("/", 2) for text in said]
+    assert {process for process, _, _ in made} == {this_process()}
+    assert sum(int(images) for _, _, images in made) == 3
+    assert len({batch for _, batch, _ in made}) == len(made)
+
+
 def test_a_label_goes_to_its_reply_partition_with_the_headers_readers_need(rig: MakeRig) -> None:
     one = rig()
     image = one.submit(picture(0), revision=b"2", tenant=b"acme")
@@ -52,7 +66,7 @@ def test_a_label_goes_to_its_reply_partition_with_the_headers_readers_need(rig: 
     one.wait_for_labels(1)
     (sent,) = one.stored
     assert (sent.topic, sent.partition) == ("t.labels", 1)
-    assert sent.headers == {
+    assert {name: value for name, value in sent.headers.items() if name != "by"} == {
         "wire": b"1",
         "job": b"0123456789abcdef0123456789abcdef",
         "image": image.encode(),

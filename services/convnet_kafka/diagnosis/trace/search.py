@@ -20,7 +20,8 @@ from convnet_kafka.errors import ConvnetKafkaError, WireError
 from convnet_kafka.kafka.connection import admin_options, reader_options
 from convnet_kafka.kafka.positions import GroupPositions
 from convnet_kafka.kafka.scan import bounds, scan
-from convnet_kafka.messages import ImageRecord, LabelRecord, Lane, ReplyHeaders, parse_close
+from convnet_kafka.messages import ImageRecord, Lane
+from convnet_kafka.replies import ReplyHeaders, labels_in, parse_close
 from convnet_kafka.settings import KafkaSettings
 from convnet_kafka.topology import Topology, max_dead_letter_bytes
 
@@ -66,16 +67,16 @@ class Search:
                 headers = ReplyHeaders.parse(message.headers())
                 if headers.job != job.id:
                     continue
-                if headers.image is None:
+                if headers.ids is None:
                     yield parse_close(message.value())
                     continue
-                by = _text(message, "by")
-                result = LabelRecord.from_json(message.value() or b"")
+                results = list(labels_in(message.headers(), message.value()))
             except WireError:
                 continue
-            yield ResultAt(
-                self._topology.labels, message.partition() or 0, message.offset() or 0, message.timestamp()[1], result, Answered.parse(by)
-            )
+            by = Answered.parse(_text(message, "by"))
+            place = self._topology.labels, message.partition() or 0, message.offset() or 0, message.timestamp()[1]
+            for result in results:
+                yield ResultAt(*place, result, by)
 
     def images(self, job: JobPlace, image: str, *, lane: Lane | None, since_ms: int, until_ms: int | None) -> list[ImageAt]:
         """Every record of one image in a lane, or in both, written within a time.
