@@ -30,6 +30,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from convnet_kafka.local.process import HOST, free_ports
 from convnet_kafka.local.stack import Stack, StackOptions
+from convnet_kafka.messages import checked_headers, required_header
 from convnet_kafka.replies import labels_in
 from quota import Quota
 from workload import PHOTOS
@@ -192,7 +193,7 @@ def stored_labels(bootstrap_servers: str) -> list[Stored]:
                 if message.error() is not None:
                     left -= 1
                 elif labels := len(labels_in(message.headers(), message.value())):
-                    _, pid, _ = dict(message.headers() or [])["by"].decode().rsplit("/", 2)
+                    pid = required_header(checked_headers(message.headers()), "by").partition("/")[0].rpartition("-")[2]
                     found.append(Stored(message.timestamp()[1] / 1000, labels, int(pid)))
     finally:
         consumer.close()
