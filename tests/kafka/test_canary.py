@@ -68,7 +68,8 @@ def compared(running: RunningClassifier) -> int:
     """Images that the shadow predicted."""
     with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return int(sum(float(line.split()[-1]) for line in lines if line.startswith('convnet_classifier_compared_images_total{role="shadow"')))
+    counts = [line for line in lines if line.startswith("convnet_classifier_compared_images_total{") and 'role="shadow"' in line]
+    return int(sum(float(line.split()[-1]) for line in counts))
 
 
 def test_a_canary_classifies_its_share_of_the_jobs_in_every_classifier_and_is_compared_with_stable(
