@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.messages import now_ms
+from convnet_kafka.replies import MOST_RESULTS
 from label_server import LabelServer, LabelWriter
 
 _IDS = re.compile(rb"id: (\d+)\nevent: label\n")
@@ -76,8 +77,9 @@ class Follower(asyncio.Protocol):
         ids = list(map(int, _IDS.findall(whole + b"\n\n")))
         if not ids:
             return
-        first = ids[0] if self.last_id is None else self.last_id + 1
-        self.wrong += ids != list(range(first, first + len(ids)))
+        # The writer puts one label into a record, and a place counts by records.
+        first = ids[0] if self.last_id is None else self.last_id + MOST_RESULTS
+        self.wrong += ids != list(range(first, first + len(ids) * MOST_RESULTS, MOST_RESULTS))
         self.received += len(ids)
         self.last_id = ids[-1]
         now = now_ms()
@@ -198,9 +200,9 @@ async def measure(server: LabelServer, size: int, labels: int, rate: float) -> R
         ("server memory, peak", f"{server.peak_mib():.0f} MiB"),
     ]
     source = random.Random(1)  # noqa: S311 - the same places in every run
-    begin = (crowd.followers[0].last_id or 0) - labels
+    begin = (crowd.followers[0].last_id or 0) - labels * MOST_RESULTS
     for number, what in enumerate(("the same process", "a process that was just started")):
-        last_ids: list[int | None] = [source.randrange(begin, begin + labels) for _ in range(size)]
+        last_ids: list[int | None] = [source.randrange(begin, begin + labels * MOST_RESULTS, MOST_RESULTS) for _ in range(size)]
         crowd.break_off()
         report.peak_mib = max(report.peak_mib, server.peak_mib())
         if number:
