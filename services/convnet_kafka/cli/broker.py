@@ -15,6 +15,8 @@ from convnet_kafka.errors import LocalStackError
 _DEFAULT_PORT = 9092
 _LARGEST_PORT = 65_535
 _POLL_S = 0.5
+# In a container on a crowded node a start has taken more than a minute; there a startup probe decides how long is too long.
+_CONTAINER_START_S = 600.0
 
 
 def _host_and_port(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -51,7 +53,7 @@ def command(
     With --advertise other machines may use it, --port defaults to a free one, and Kafka's log goes to stdout as well: so it runs in a
     container.
     """
-    from convnet_kafka.local.broker import LocalBroker, default_data_dir  # noqa: PLC0415 - `--help` stays quick
+    from convnet_kafka.local.broker import START_DEADLINE_S, LocalBroker, default_data_dir  # noqa: PLC0415 - `--help` stays quick
 
     if temporary and data is not None:
         raise click.UsageError("--data and --temporary exclude each other")
@@ -70,6 +72,7 @@ def command(
         heap_mib=heap_mib,
         advertised=advertise,
         log_to_stdout=advertise is not None,
+        start_deadline_s=START_DEADLINE_S if advertise is None else _CONTAINER_START_S,
     )
     try:
         with broker:

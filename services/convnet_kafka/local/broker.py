@@ -38,8 +38,6 @@ from convnet_kafka.local.process import HOST, free_ports, port_is_free, spawn_bo
 START_DEADLINE_S = 60.0
 # A stop takes 0.3 s; past this the broker is killed, which costs it a log check at its next start.
 STOP_DEADLINE_S = 20.0
-# Formatting an empty folder takes 0.6 s.
-_FORMAT_DEADLINE_S = 60.0
 # Another process may take a port between our choice and the broker's start.
 _PORT_ATTEMPTS = 3
 _POLL_S = 0.01
@@ -70,6 +68,7 @@ class LocalBroker:
         overrides: further Kafka settings (`server.properties`) that win over ours.
         jvm_flags: further JVM flags, after ours.
         advertised: `host:port` by which other machines know the broker; it then also listens on all addresses at that port.
+        start_deadline_s: seconds a start may take.
         log_to_stdout: Kafka's log goes to our stdout as well, as a container's should.
         extra_jars: loaded beside Kafka's own, for what `overrides` name.
         console: where fetching the jars is shown; stderr by default.
@@ -88,6 +87,7 @@ class LocalBroker:
         jvm_flags: Sequence[str] = (),
         advertised: str | None = None,
         log_to_stdout: bool = False,
+        start_deadline_s: float = START_DEADLINE_S,
         extra_jars: Sequence[Jar] = (),
         console: Console | None = None,
     ) -> None:
@@ -105,6 +105,7 @@ class LocalBroker:
         self._jvm_flags = list(jvm_flags)
         self._advertised = advertised
         self._log_to_stdout = log_to_stdout
+        self._start_deadline_s = start_deadline_s
         self._jars = (*KAFKA_JARS, *extra_jars)
         self._console = console
         self._lock: FolderLock | None = None
@@ -310,7 +311,7 @@ class LocalBroker:
                 argv,
                 cwd=self.data_dir,
                 check=True,
-                timeout=_FORMAT_DEADLINE_S,
+                timeout=self._start_deadline_s,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -325,7 +326,7 @@ class LocalBroker:
             ) from error
         except subprocess.TimeoutExpired as error:
             raise LocalStackError(
-                f"formatting the data folder {self.data_dir} took more than {_FORMAT_DEADLINE_S:.0f} s; try again"
+                f"formatting the data folder {self.data_dir} took more than {self._start_deadline_s:.0f} s; try again"
             ) from error
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
@@ -334,12 +335,14 @@ class LocalBroker:
         Raises:
             LocalStackError: it did not come up in time.
         """
-        deadline = time.monotonic() + START_DEADLINE_S
+        deadline = time.monotonic() + self._start_deadline_s
         while not self._accepts():
             if process.poll() is not None:
                 return False
             if time.monotonic() > deadline:
-                raise LocalStackError(f"the local Kafka did not come up within {START_DEADLINE_S:.0f} s; its log is {self._kept_log()}")
+                raise LocalStackError(
+                    f"the local Kafka did not come up within {self._start_deadline_s:.0f} s; its log is {self._kept_log()}"
+                )
             time.sleep(_POLL_S)
         return self._answers(process, deadline)
 
@@ -365,7 +368,9 @@ class LocalBroker:
             while process.poll() is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise LocalStackError(f"the local Kafka did not answer within {START_DEADLINE_S:.0f} s; its log is {self._kept_log()}")
+                    raise LocalStackError(
+                        f"the local Kafka did not answer within {self._start_deadline_s:.0f} s; its log is {self._kept_log()}"
+                    )
                 with contextlib.suppress(KafkaException):
                     if warm_up.list_topics(timeout=min(left, 5.0)).brokers:
                         probe.committed([TopicPartition(_PROBE_GROUP, 0)], timeout=min(left, 5.0))
