@@ -137,6 +137,7 @@ def lines() -> Iterator[Callable[[str], list[dict[str, Any]]]]:
         process.communicate(timeout=20)
 
 
+@pytest.mark.long
 def test_top_outlives_a_broker_that_goes_and_comes_back(
     make_broker: Callable[..., LocalBroker], lines: Callable[[str], list[dict[str, Any]]]
 ) -> None:

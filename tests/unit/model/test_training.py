@@ -162,7 +162,7 @@ class Interrupted(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("network", "epochs"), [("original", 6), ("cnn", 2)])
+@pytest.mark.parametrize(("network", "epochs"), [("original", 6), pytest.param("cnn", 2, marks=pytest.mark.long)])
 def test_a_training_that_was_interrupted_in_every_epoch_ends_as_if_it_had_not_been(
     digits: DigitsFolders, tmp_path: Path, network: str, epochs: int
 ) -> None:
