@@ -239,15 +239,15 @@ class ClassifierMetrics:
         )
         self.resent = make.counter(
             "convnet_classifier_results_resent_total",
-            "Results that Kafka did not take and that were sent again.",
-            unit="results",
+            "Records of results that Kafka did not take and that were sent again.",
+            unit="records",
             todo="Is the labels topic there, and writable?",
             rare=True,
         )
         self.results_refused = make.counter(
             "convnet_classifier_results_refused_total",
-            "Results or dead letters that Kafka refused for good and that were given up.",
-            unit="results",
+            "Records of results, or dead letters, that Kafka refused for good and that were given up.",
+            unit="records",
             todo="Is the topic's max.message.bytes as 'convnet-kafka topics check' wants it?",
             rare=True,
         )
