@@ -52,9 +52,15 @@ class Told:
         return sum(count for (of, _), count in self.outcomes.items() if of == lane)
 
 
-def send_bulk(servers: list[str], folder: Path, pictures: list[bytes], told: Told) -> None:
-    """One job after the other, through each server in turn, some pictures broken."""
-    for number, server in zip(range(JOBS), itertools.cycle(servers)):
+def wait_scraped(stack: WatchedStack) -> None:
+    """Until every target was scraped once more: a series has a rate from its second value on."""
+    now = time.time()
+    until(lambda: stack.prometheus.value("min(timestamp(up))") > now, 30, "a scrape of every target")
+
+
+def send_bulk(stack: WatchedStack, folder: Path, pictures: list[bytes], told: Told) -> None:
+    """One job after the other, through each server in turn, each seen by a scrape, some pictures broken."""
+    for number, server in zip(range(JOBS), itertools.cycle(stack.servers)):
         job = folder / str(number)
         job.mkdir()
         for index in range(IMAGES_A_JOB):
@@ -62,11 +68,14 @@ def send_bulk(servers: list[str], folder: Path, pictures: list[bytes], told: Tol
             (job / f"{index}.png").write_bytes(content[:60] if index < BROKEN_A_JOB else content)
         for label in classify([job], server=server):
             told.outcomes["bulk", label.error] += 1
+        wait_scraped(stack)
 
 
-def send_fast(servers: list[str], pictures: list[bytes], told: Told) -> None:
-    """One picture a call."""
-    for content, server in zip(pictures[:FAST_CALLS], itertools.cycle(servers)):
+def send_fast(stack: WatchedStack, pictures: list[bytes], told: Told) -> None:
+    """One picture a call, half of them after a scrape has seen the others."""
+    for number, (content, server) in enumerate(zip(pictures[:FAST_CALLS], itertools.cycle(stack.servers))):
+        if number == FAST_CALLS // 2:
+            wait_scraped(stack)
         call = urllib.request.Request(f"{server}/v1/classify?timeout=20", content, {"Content-Type": "image/png"})
         with urllib.request.urlopen(call, timeout=30) as answer:
             assert answer.status == 200
@@ -88,9 +97,9 @@ def watched(digits: DigitsFolders, digits_models: Path, tmp_path_factory: pytest
     ):
         until(lambda: stack.prometheus.value('sum(convnet_classifier_model_version{role="shadow"})') == 6, 60, "the shadow is loaded")
         told.began = time.time()
-        bulk = threading.Thread(target=send_bulk, args=(stack.servers, folder, pictures, told))
+        bulk = threading.Thread(target=send_bulk, args=(stack, folder, pictures, told))
         bulk.start()
-        send_fast(stack.servers, pictures, told)
+        send_fast(stack, pictures, told)
         bulk.join(120)
         assert not bulk.is_alive()
         # Rules are evaluated after the scrape that they read.
