@@ -91,12 +91,14 @@ def test_kill_of_one_of_two_classifiers_loses_nothing(
     ):
         first.wait_ready()
         second.wait_ready()
-        count = 20_000
-        for number in range(count):
+        half, count = 10_000, 20_000
+        for number in range(half):
             client.submit(f"{number}.png", pictures[number % len(pictures)])
         client.wait_for(500)
         first.process.kill()
-        assert len(client.records) < count // 2
+        # However quick the two were, these lie in the dead one's partitions too until the other has them.
+        for number in range(half, count):
+            client.submit(f"{number}.png", pictures[number % len(pictures)])
         client.flush()
         client.wait_for(count)
         assert second.terminate() == 0
