@@ -12,7 +12,8 @@ import pytest
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import group_options, reader_options
-from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents, Start
+from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
+from convnet_kafka.kafka.history import Start
 from convnet_kafka.kafka.reader import PartitionReader
 from convnet_kafka.local.broker import LocalBroker
 from support.topics import committed, delete_before, kafka_settings, make_topic, put

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from convnet_kafka.kafka.connection import group_options
-from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents, Start
+from convnet_kafka.kafka.consumer import GroupConsumer, GroupEvents
+from convnet_kafka.kafka.history import Start
 from convnet_kafka.local.broker import LocalBroker
 from support.memory_kafka import MemoryConsumer, MemoryTopic
 from support.topics import committed, kafka_settings, make_topic, put

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
 
-from convnet_kafka.kafka.consumer import GroupEvents, Start
+from convnet_kafka.kafka.consumer import GroupEvents
+from convnet_kafka.kafka.history import Start
 from convnet_kafka.kafka.producer import Delivery
 
 Headers = list[tuple[str, bytes]]

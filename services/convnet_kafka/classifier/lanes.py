@@ -21,7 +21,8 @@ from convnet_kafka.classifier.handoff import Batch, Claim, Handoff
 from convnet_kafka.classifier.lanecounts import LaneCounts
 from convnet_kafka.classifier.quarantine import LAST_TRY_AFTER_S, Stage, Watch
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
-from convnet_kafka.kafka.consumer import GroupEvents, Start
+from convnet_kafka.kafka.consumer import GroupEvents
+from convnet_kafka.kafka.history import Start
 from convnet_kafka.messages import Lane
 
 logger = structlog.get_logger(__name__)

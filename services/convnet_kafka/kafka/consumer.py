@@ -13,16 +13,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import Options
 from convnet_kafka.kafka.errorlog import ErrorLog
+from convnet_kafka.kafka.history import History, Start
 
 logger = structlog.get_logger(__name__)
 
-# Taking a partition up again asks the broker twice, in the thread that reads: no answer in this time is tried again at the next read.
-START_AGAIN_TIMEOUT_S = 2.0
 # A commit that is waited for takes one round trip, some milliseconds; one that Kafka has not taken in this time is made again later.
 COMMIT_TIMEOUT_S = 2.0
 _COMMIT_LOOK_S = 0.002
@@ -38,21 +37,6 @@ _FATAL: int = KafkaError._FATAL  # noqa: SLF001
 def _is_fatal(error: KafkaError) -> bool:
     """Whether the consumer can do nothing any more; `fatal()` alone says no of an event that a read gives."""
     return error.fatal() or error.code() == _FATAL
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A partition as it was when it came.
-
-    Attributes:
-        committed: the group's committed offset, negative when there is none.
-        metadata: the text that was committed with it; empty for none.
-        end: the offset that the next record would have had.
-    """
-
-    committed: int
-    metadata: str
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +75,7 @@ class GroupConsumer:
         self._topic = topic
         self._tell = ErrorLog("consumer", topic=topic)
         self._events = events
+        self._history = History(topic, events.on_expired, self._forget_done)
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
         self._assigned: frozenset[int] = frozenset()
@@ -270,9 +255,9 @@ class GroupConsumer:
         return self._consumer
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        starts = self._starts(consumer, partitions)
+        starts = self._history.starts(consumer, partitions)
         # Where no offset is known librdkafka takes the committed one; where that fails `_handled` starts at the beginning.
-        consumer.incremental_assign(self._begin(consumer, partitions, starts))
+        consumer.incremental_assign(self._history.beginnings(consumer, partitions, starts))
         added = frozenset(item.partition for item in partitions)
         with self._lock:
             self._assigned |= added
@@ -281,47 +266,6 @@ class GroupConsumer:
                 self._texts.pop(partition, None)
         if added:
             self._events.on_assigned(starts)
-
-    def _begin(self, consumer: Consumer, partitions: list[TopicPartition], starts: Mapping[int, Start | None]) -> list[TopicPartition]:
-        """Where to begin in partitions that have just come, as offsets wherever they are known.
-
-        All is settled before anything is fetched: what librdkafka had to ask the broker for (committed offsets, the beginning) would wait
-        behind each fetch that the broker holds back, half a second for each, and the lane's first image with it.
-        """
-        committed = {number: start.committed for number, start in starts.items() if start is not None}
-        new = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(committed) if committed[number] < 0]
-        begin = {number: offset for number, offset in committed.items() if offset >= 0}
-        try:
-            found = consumer.offsets_for_times(new, START_AGAIN_TIMEOUT_S) if new else []
-        except KafkaException:
-            found = []
-        low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
-        for number, first in low.items():
-            start = starts[number]
-            self._tell_expired(number, committed[number], first, start.end if start is not None else first)
-        begin |= low
-        return [TopicPartition(self._topic, item.partition, begin.get(item.partition, item.offset)) for item in partitions]
-
-    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, Start | None]:
-        """What Kafka says of partitions that have just come."""
-        here = self._places(item.partition for item in partitions)
-        found: dict[int, Start | None] = {item.partition: None for item in here}
-        if not here:  # librdkafka takes a question about nothing for a mistake
-            return found
-        try:
-            committed = consumer.committed(here, timeout=START_AGAIN_TIMEOUT_S)
-            # Asks for the first offset from a time on; this time means the end, and one request to a broker does for all its partitions.
-            ends = consumer.offsets_for_times(
-                [TopicPartition(self._topic, item.partition, OFFSET_END) for item in here], START_AGAIN_TIMEOUT_S
-            )
-        except KafkaException as error:
-            logger.warning("partitions come without their history", topic=self._topic, partitions=sorted(found), error=str(error))
-            return found
-        end = {item.partition: item.offset for item in ends if item.error is None and item.offset >= 0}
-        for item in committed:
-            if item.error is None and item.partition in end:
-                found[item.partition] = Start(item.offset, item.metadata or "", end[item.partition])
-        return found
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
@@ -366,43 +310,20 @@ class GroupConsumer:
 
     def _start_again(self, consumer: Consumer) -> None:
         """The group has no committed offset, or one that the log no longer has: go on at the beginning, and say what is gone."""
-        here = self._places(self._to_start_again)
         try:
-            committed = {item.partition: item.offset for item in consumer.committed(here, timeout=START_AGAIN_TIMEOUT_S)}
-            for item in here:
-                low, high = consumer.get_watermark_offsets(item, timeout=START_AGAIN_TIMEOUT_S)
-                read_to = max(committed[item.partition], self._position(consumer, item))
-                self._tell_expired(item.partition, read_to, low, high)
+            for place in self._history.gone(consumer, self._places(self._to_start_again)):
                 # seek() is refused after a failed fetch: take the partition up again instead.
-                consumer.incremental_unassign([item])
-                consumer.incremental_assign([TopicPartition(self._topic, item.partition, OFFSET_BEGINNING)])
-                self._to_start_again.discard(item.partition)
+                consumer.incremental_unassign([place])
+                consumer.incremental_assign([TopicPartition(self._topic, place.partition, OFFSET_BEGINNING)])
+                self._to_start_again.discard(place.partition)
         except KafkaException as error:
             due = sorted(self._to_start_again)
             logger.warning("partitions will be taken up again", topic=self._topic, partitions=due, error=str(error))
 
-    @staticmethod
-    def _position(consumer: Consumer, partition: TopicPartition) -> int:
-        """The offset after the last record that was read, negative before the first."""
-        return int(consumer.position([partition])[0].offset)
-
-    def _tell_expired(self, partition: int, read_to: int, low: int, high: int) -> None:
-        """Count and log what was gone before it was read.
-
-        Args:
-            partition: which.
-            read_to: where reading would have gone on; negative when the group never read here, which is to begin at 0.
-            low: first offset that is left.
-            high: the end.
-        """
-        due = max(read_to, 0)
-        if due < low:
-            self._events.on_expired(partition, low - due)
-            logger.error("images expired unread", topic=self._topic, partition=partition, due=due, first=low, expired=low - due)
-        elif due > high:
-            logger.error("the topic was made anew or truncated", topic=self._topic, partition=partition, due=due, end=high)
-            with self._lock:
-                self._done.pop(partition, None)
+    def _forget_done(self, partition: int) -> None:
+        """What was done in a partition lies in a log that is no more."""
+        with self._lock:
+            self._done.pop(partition, None)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> bool:
         """Note what Kafka did not take for the next commit; whether it took everything."""

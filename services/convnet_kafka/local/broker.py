@@ -5,18 +5,14 @@ Owns the broker's process, its data folder while it runs, and nothing else. Reco
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +22,9 @@ import platformdirs
 from rich.console import Console
 
 from convnet_kafka.errors import LocalStackError
-from convnet_kafka.local import brokersettings
+from convnet_kafka.local import brokerprobe, brokersettings, brokerstorage
 from convnet_kafka.local.brokersettings import BrokerSettings
+from convnet_kafka.local.brokerstorage import serious_lines
 from convnet_kafka.local.folder import FolderLock, Owner
 from convnet_kafka.local.jars import ensure_jars
 from convnet_kafka.local.java import Java, find_java, java_at
@@ -40,14 +37,7 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 # Another process may take a port between our choice and the broker's start.
 _PORT_ATTEMPTS = 3
-_POLL_S = 0.01
 _TEMPORARY_PREFIX = "convnet-kafka-"
-# Asking for this group's positions makes the broker create and load the positions topic; the group itself is never created.
-_PROBE_GROUP = "convnet-kafka-ready"
-# As many of the lines below as an error message bears.
-_QUOTED_LINES = 3
-# Lines of Kafka's log and of the JVM's output that say why a start failed.
-_SERIOUS = re.compile(r" (ERROR|FATAL) |Exception|Error|^Unrecognized|^Could not|^Improperly")
 
 
 def default_data_dir() -> Path:
@@ -221,7 +211,7 @@ class LocalBroker:
             port, controller_port = self._choose_ports()
             settings = BrokerSettings(port, controller_port, self._message_max_bytes, self._heap_mib, self._advertised, self._overrides)
             self._write_settings(settings)
-            self._format(java, classpath)
+            brokerstorage.prepare(self.data_dir, java, classpath, self._start_deadline_s)
             with (self.data_dir / brokersettings.JVM_LOG_FILE).open("ab") as file:
                 self._process = spawn_bound(
                     [
@@ -286,98 +276,16 @@ class LocalBroker:
                 f"the data folder {self.data_dir} cannot be written ({error.strerror}); free some space or make it writable"
             ) from error
 
-    def _format(self, java: Java, classpath: str) -> None:
-        """Give an empty data folder its cluster id, once. Kafka's own tool does it: what it writes differs from version to version.
-
-        Raises:
-            LocalStackError: the tool failed.
-        """
-        if (self.data_dir / brokersettings.KAFKA_FOLDER / "meta.properties").exists():
-            return
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # C1 alone: for a program that lives half a second, compiling more costs more than it gives.
-        argv = [str(java.executable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", "-cp", classpath]
-        # `=` before the id: it may begin with a minus. Formatted ones are ignored for the folder that a killed run left half done.
-        argv += [
-            "kafka.tools.StorageTool",
-            "format",
-            f"--cluster-id={cluster_id}",
-            "--ignore-formatted",
-            "-c",
-            brokersettings.PROPERTIES_FILE,
-        ]
-        try:
-            subprocess.run(  # noqa: S603 - our own program
-                argv,
-                cwd=self.data_dir,
-                check=True,
-                timeout=self._start_deadline_s,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        except OSError as error:
-            raise LocalStackError(
-                f"the Java at {java.executable} does not run on this machine ({error.strerror}); set JAVA_HOME to one that does"
-            ) from error
-        except subprocess.CalledProcessError as error:
-            raise LocalStackError(
-                f"could not format the data folder {self.data_dir}: {_serious_lines(error.output) or 'it gave no reason'}"
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise LocalStackError(
-                f"formatting the data folder {self.data_dir} took more than {self._start_deadline_s:.0f} s; try again"
-            ) from error
-
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """Wait until the broker answers, creates topics and keeps positions. False when it ended instead.
+        """Wait until the broker creates topics and keeps positions. False when it ended instead.
 
         Raises:
             LocalStackError: it did not come up in time.
         """
-        deadline = time.monotonic() + self._start_deadline_s
-        while not self._accepts():
-            if process.poll() is not None:
-                return False
-            if time.monotonic() > deadline:
-                raise LocalStackError(
-                    f"the local Kafka did not come up within {self._start_deadline_s:.0f} s; its log is {self._kept_log()}"
-                )
-            time.sleep(_POLL_S)
-        return self._answers(process, deadline)
-
-    def _accepts(self) -> bool:
-        try:
-            with socket.create_connection((HOST, self.port), timeout=1.0):
-                return True
-        except OSError:
-            return False
-
-    def _answers(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
-        from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition  # noqa: PLC0415 - most of this file needs no client
-
-        # A consumer's `committed`, not the admin client's `list_consumer_group_offsets`: that one crashes the process (librdkafka 2.16,
-        # a null consumer group) when the coordinator is still loading. `log_level` 0: a broker that comes up refuses connections for
-        # a moment, and librdkafka would print each refusal.
-        common = {"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 50}
-        probe = Consumer({**common, "group.id": _PROBE_GROUP})
-        # The first idempotent producer makes the broker fetch a block of producer ids, and is told to try again in half a second.
-        # It had better be this one.
-        warm_up = Producer({**common, "enable.idempotence": True})
-        try:
-            while process.poll() is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise LocalStackError(
-                        f"the local Kafka did not answer within {self._start_deadline_s:.0f} s; its log is {self._kept_log()}"
-                    )
-                with contextlib.suppress(KafkaException):
-                    if warm_up.list_topics(timeout=min(left, 5.0)).brokers:
-                        probe.committed([TopicPartition(_PROBE_GROUP, 0)], timeout=min(left, 5.0))
-                        return True
-                time.sleep(_POLL_S)
-        finally:
-            probe.close()
+        if brokerprobe.wait_until_it_serves(HOST, self.port, time.monotonic() + self._start_deadline_s, lambda: process.poll() is None):
+            return True
+        if process.poll() is None:
+            raise LocalStackError(f"the local Kafka did not come up within {self._start_deadline_s:.0f} s; its log is {self._kept_log()}")
         return False
 
     def _lost_its_port(self) -> bool:
@@ -388,7 +296,7 @@ class LocalBroker:
         """What the broker said last in this run: in its log when it got that far, else on the JVM's output."""
         for path, begin in ((self.log_path, self._log_begin), (self.data_dir / brokersettings.JVM_LOG_FILE, 0)):
             with contextlib.suppress(OSError):
-                if reason := _serious_lines(path.read_bytes()[begin:]):
+                if reason := serious_lines(path.read_bytes()[begin:]):
                     return reason
         return "it gave no reason"
 
@@ -412,9 +320,3 @@ class LocalBroker:
         if self._temporary and self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-
-def _serious_lines(output: bytes) -> str:
-    """The first lines that say what went wrong, in one: what follows them is consequence. Empty when there are none."""
-    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if _SERIOUS.search(line)]
-    return " | ".join(lines[:_QUOTED_LINES])
