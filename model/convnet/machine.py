@@ -34,6 +34,11 @@ def memory_bytes(root: Path = _ROOT) -> int | None:
     return max(0, min(known)) if known else None
 
 
+def multiplies_bfloat16(root: Path = _ROOT) -> bool:
+    """Whether the processor has units for products of bfloat16 matrices (Intel's AMX): they pay; where they are emulated they cost."""
+    return any(line.startswith("flags") and "amx_bf16" in line.split() for line in _text(root / "proc/cpuinfo").splitlines())
+
+
 def _quotas_v2(root: Path) -> Iterator[float]:
     """`cpu.max` holds "<quota> <period>" in microseconds, or "max <period>"."""
     for folder in _cgroups(root, ""):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from convnet import backbone
 from convnet.images import ImageSpec
+from convnet.normalization import fused_batch_normalization
 from convnet.quiet import import_tensorflow
 
 ORIGINAL, CNN, EFFICIENTNET_LITE0 = "original", "cnn", "efficientnet-lite0"
@@ -39,7 +42,42 @@ def build(network: str, spec: ImageSpec, classes: int, *, pretrained: bool = Tru
     keras = import_tensorflow().keras
     if network == EFFICIENTNET_LITE0:
         return _transfer(keras, spec, classes, pretrained=pretrained)
-    return (_original if network == ORIGINAL else _cnn)(keras, spec, classes)
+    if network == CNN:
+        return _cnn(keras, spec, classes, keras.layers.BatchNormalization)
+    return _original(keras, spec, classes)
+
+
+def build_to_train(network: str, spec: ImageSpec, classes: int, *, pretrained: bool = True, bfloat16: bool = False) -> Any:
+    """The same model with the same weights in the same order, made to be trained fast; set its weights to those of `build` to keep them.
+
+    Args:
+        network: one of `NETWORKS`.
+        spec: what it takes.
+        classes: number of its outputs.
+        pretrained: as of `build`.
+        bfloat16: compute in bfloat16; weights, probabilities and what is learnt stay float32. Only `cnn` does.
+
+    Raises:
+        ValueError: as `build`.
+        ModelError: as `build`.
+    """
+    if network != CNN:
+        return build(network, spec, classes, pretrained=pretrained)
+    check(network, spec)
+    keras = import_tensorflow().keras
+    with _dtype_policy(keras, "mixed_bfloat16" if bfloat16 else "float32"):
+        return _cnn(keras, spec, classes, fused_batch_normalization())
+
+
+@contextmanager
+def _dtype_policy(keras: Any, name: str) -> Iterator[None]:
+    """What layers that are made meanwhile compute in."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def check(network: str, spec: ImageSpec) -> None:
@@ -70,7 +108,7 @@ def _original(keras: Any, spec: ImageSpec, classes: int) -> Any:
     return keras.Model(pixels, layers.Dense(classes, activation="softmax")(flow), name=ORIGINAL)
 
 
-def _cnn(keras: Any, spec: ImageSpec, classes: int) -> Any:
+def _cnn(keras: Any, spec: ImageSpec, classes: int, normalization: Any) -> Any:
     """A small residual network (arXiv:1512.03385): 0.75 million weights, 50 million multiplications at 28x28x1.
 
     Halves by strided convolutions, not by pooling: on a CPU TensorFlow's max-pooling made a step three times as long (measured).
@@ -79,7 +117,7 @@ def _cnn(keras: Any, spec: ImageSpec, classes: int) -> Any:
 
     def normalised(flow: Any, filters: int, stride: int = 1) -> Any:
         flow = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(flow)
-        return layers.BatchNormalization(momentum=_BN_MOMENTUM)(flow)
+        return normalization(momentum=_BN_MOMENTUM)(flow)
 
     def stage(flow: Any, filters: int) -> Any:
         """Half the side, then two residual blocks."""
@@ -97,9 +135,10 @@ def _cnn(keras: Any, spec: ImageSpec, classes: int) -> Any:
     flow = stage(stage(flow, 48), 128)
     # A weight for each place instead of an average over all: where in the picture something is often tells classes apart.
     flow = layers.DepthwiseConv2D(flow.shape[1:3], use_bias=False)(flow)
-    flow = keras.ops.squeeze(layers.BatchNormalization(momentum=_BN_MOMENTUM)(flow), (1, 2))
+    flow = keras.ops.squeeze(normalization(momentum=_BN_MOMENTUM)(flow), (1, 2))
     flow = layers.Dropout(0.2)(flow)
-    return keras.Model(pixels, layers.Dense(classes, activation="softmax")(flow), name=CNN)
+    # float32 whatever the rest computes in: probabilities near 0 and 1 need it.
+    return keras.Model(pixels, layers.Dense(classes, activation="softmax", dtype="float32")(flow), name=CNN)
 
 
 def _transfer(keras: Any, spec: ImageSpec, classes: int, *, pretrained: bool) -> Any:

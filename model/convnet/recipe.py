@@ -63,7 +63,7 @@ DEFAULTS: Mapping[str, Defaults] = MappingProxyType(
         ORIGINAL: Defaults(Recipe("adam", 1e-3, augmentation=Augmentation(shift=0.04)), epochs=20, batch_size=64),
         CNN: Defaults(
             Recipe("sgd", 0.1, rising=0.15, weight_decay=5e-3, label_smoothing=0.1, augmentation=Augmentation(0.07, 0.2, "alike")),
-            epochs=26,
+            epochs=30,
             batch_size=128,
         ),
         EFFICIENTNET_LITE0: Defaults(

@@ -137,8 +137,9 @@ def fit(
         checkpoints.save(run.end(result))
         left = settings.epochs - run.done
         progress.epoch(run.done, settings.epochs, result, seconds_left=left * result.seconds)
-    run.network.set_weights(run.best)
-    return run.network, run.history
+    trained = networks.build(settings.network, settings.spec, len(dataset.classes), pretrained=False)
+    trained.set_weights(run.best)
+    return trained, run.history
 
 
 class _Run:
@@ -150,7 +151,9 @@ class _Run:
         self._phase: int | None = None
         self.history: tuple[EpochResult, ...] = ()
         tf.keras.utils.set_random_seed(settings.seed)
-        self.network = networks.build(settings.network, settings.spec, len(dataset.classes), pretrained=resumed is None)
+        self.network = networks.build_to_train(
+            settings.network, settings.spec, len(dataset.classes), pretrained=resumed is None, bfloat16=machine.multiplies_bfloat16()
+        )
         self.best: Sequence[NDArray[Any]] = self.network.get_weights()
         if resumed is not None:
             self._resume(resumed)

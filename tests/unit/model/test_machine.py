@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnet.machine import memory_bytes, processors
+from convnet.machine import memory_bytes, multiplies_bfloat16, processors
 
 Write = Callable[[Mapping[str, str]], Path]
 
@@ -95,3 +95,16 @@ def test_processors_follow_the_quota(system: Write, files: Mapping[str, str], ex
 )
 def test_memory_is_what_the_container_leaves(system: Write, files: Mapping[str, str], expected: int | None) -> None:
     assert memory_bytes(system(files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 amx_tile\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_pays_where_the_processor_multiplies_its_matrices(system: Write, cpuinfo: str, expected: bool) -> None:
+    assert multiplies_bfloat16(system({"proc/cpuinfo": cpuinfo})) is expected
