@@ -131,6 +131,13 @@ def test_broker_outlives_the_thread_that_started_it_and_stop_leaves_nothing(make
     assert not folder.exists()
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="other systems do not list what a process has mapped")
+def test_it_starts_with_what_an_earlier_start_left(broker: LocalBroker) -> None:
+    if find_java().major < 25:
+        pytest.skip("needs Java 25")
+    assert ".aot" in Path(f"/proc/{broker.pid}/maps").read_text()
+
+
 def test_second_broker_on_a_folder_in_use_is_refused_and_told_by_whom(broker: LocalBroker, make_broker: MakeBroker) -> None:
     with pytest.raises(LocalStackError, match=rf"in use by the broker on port {broker.port} \(process {broker.pid}"):
         make_broker(broker.data_dir).start()

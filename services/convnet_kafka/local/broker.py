@@ -22,7 +22,7 @@ import platformdirs
 from rich.console import Console
 
 from convnet_kafka.errors import LocalStackError
-from convnet_kafka.local import brokerprobe, brokersettings, brokerstorage
+from convnet_kafka.local import brokerprobe, brokersettings, brokerstorage, startcache
 from convnet_kafka.local.brokersettings import BrokerSettings
 from convnet_kafka.local.brokerstorage import serious_lines
 from convnet_kafka.local.folder import FolderLock, Owner
@@ -31,7 +31,7 @@ from convnet_kafka.local.java import Java, find_java, java_at
 from convnet_kafka.local.kafkajars import KAFKA_JARS, Jar
 from convnet_kafka.local.process import HOST, free_ports, port_is_free, spawn_bound
 
-# A start takes 2 s on two idle cores; a machine busy with a test suite may need ten times that.
+# A start takes 1 to 2 s on two idle cores; a machine busy with a test suite may need ten times that.
 START_DEADLINE_S = 60.0
 # A stop takes 0.3 s; past this the broker is killed, which costs it a log check at its next start.
 STOP_DEADLINE_S = 20.0
@@ -61,6 +61,7 @@ class LocalBroker:
         start_deadline_s: seconds a start may take.
         log_to_stdout: Kafka's log goes to our stdout as well, as a container's should.
         extra_jars: loaded beside Kafka's own, for what `overrides` name.
+        start_cache: start with what an earlier start left for quicker ones, and prepare it once; False for the one that prepares it.
         console: where fetching the jars is shown; stderr by default.
     """
 
@@ -79,6 +80,7 @@ class LocalBroker:
         log_to_stdout: bool = False,
         start_deadline_s: float = START_DEADLINE_S,
         extra_jars: Sequence[Jar] = (),
+        start_cache: bool = True,
         console: Console | None = None,
     ) -> None:
         self._temporary = data_dir is None
@@ -97,6 +99,7 @@ class LocalBroker:
         self._log_to_stdout = log_to_stdout
         self._start_deadline_s = start_deadline_s
         self._jars = (*KAFKA_JARS, *extra_jars)
+        self._start_cache = start_cache
         self._console = console
         self._lock: FolderLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,12 +165,13 @@ class LocalBroker:
         self._forget_process()
         java = java_at(self._java) if self._java is not None else find_java()
         jars = ensure_jars(cache_dir=self._cache_dir, jars=self._jars, console=self._console)
+        cached = startcache.flags(java, jars[: len(KAFKA_JARS)], self._start_once, self._console) if self._start_cache else []
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
         try:
             self._lock = FolderLock(self._folder)
             self._lock.acquire()
-            self._run(java, ":".join(map(str, jars)), self._lock)
+            self._run(java, [*cached, "-cp", ":".join(map(str, jars))], self._lock)
         except BaseException:
             self.kill()
             self._remove_temporary()
@@ -206,20 +210,27 @@ class LocalBroker:
         self.kill()
         self.start()
 
-    def _run(self, java: Java, classpath: str, lock: FolderLock) -> None:
+    def _start_once(self, jvm_flag: str) -> None:
+        """Start and end another broker, with a folder and ports of its own, and one more JVM flag."""
+        other = LocalBroker(java=self._java, cache_dir=self._cache_dir, jvm_flags=[jvm_flag], start_cache=False)
+        try:
+            other.start()
+        finally:
+            other.stop(deadline_s=START_DEADLINE_S)
+
+    def _run(self, java: Java, classes: Sequence[str], lock: FolderLock) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             port, controller_port = self._choose_ports()
             settings = BrokerSettings(port, controller_port, self._message_max_bytes, self._heap_mib, self._advertised, self._overrides)
             self._write_settings(settings)
-            brokerstorage.prepare(self.data_dir, java, classpath, self._start_deadline_s)
+            brokerstorage.prepare(self.data_dir, java, classes, self._start_deadline_s)
             with (self.data_dir / brokersettings.JVM_LOG_FILE).open("ab") as file:
                 self._process = spawn_bound(
                     [
                         str(java.executable),
                         *brokersettings.jvm_flags(java, settings.heap),
                         *self._jvm_flags,
-                        "-cp",
-                        classpath,
+                        *classes,
                         "kafka.Kafka",
                         brokersettings.PROPERTIES_FILE,
                     ],

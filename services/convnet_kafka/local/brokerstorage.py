@@ -6,6 +6,7 @@ import base64
 import re
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from convnet_kafka.errors import LocalStackError
@@ -18,13 +19,13 @@ _QUOTED_LINES = 3
 _SERIOUS = re.compile(r" (ERROR|FATAL) |Exception|Error|^Unrecognized|^Could not|^Improperly")
 
 
-def prepare(folder: Path, java: Java, classpath: str, deadline_s: float) -> None:
+def prepare(folder: Path, java: Java, classes: Sequence[str], deadline_s: float) -> None:
     """Give an empty data folder its cluster id, once. Kafka's own tool does it: what it writes differs from version to version.
 
     Args:
         folder: the data folder, with its settings in it.
         java: runs the tool.
-        classpath: Kafka's jars.
+        classes: JVM flags that say where Kafka's classes are.
         deadline_s: seconds the tool may take.
 
     Raises:
@@ -34,7 +35,7 @@ def prepare(folder: Path, java: Java, classpath: str, deadline_s: float) -> None
         return
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # C1 alone: for a program that lives half a second, compiling more costs more than it gives.
-    argv = [str(java.executable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", "-cp", classpath]
+    argv = [str(java.executable), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", *classes]
     # `=` before the id: it may begin with a minus. Formatted ones are ignored for the folder that a killed run left half done.
     argv += ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--ignore-formatted", "-c", brokersettings.PROPERTIES_FILE]
     try:
