@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
@@ -34,6 +35,9 @@ from convnet_kafka.server.parameters import seconds
 from convnet_kafka.server.receiving import Reception, SharedRoom
 from convnet_kafka.server.traced import trace_of
 from convnet_kafka.server.uploads import count_images
+
+if TYPE_CHECKING:
+    from convnet_kafka.tracing.requests import RequestTrace
 
 MAX_TIMEOUT_S = 60.0
 # Kafka has the caller's time-out to acknowledge the images, but this many seconds at least: an answer must be true before it is quick.
@@ -83,26 +87,28 @@ class Classify:
             job = self._backend.open_home_job(caller(request).tenant)
             if (trace := trace_of(request)) is not None:
                 trace.job(job.id)
-            intake = Intake(
-                self._backend.producer(Lane.FAST),
-                self._backend.topology.images(Lane.FAST),
-                job,
-                deadline=started + self._settings.upload_deadline_s,
-                acknowledge_s=min(self._settings.delivery_timeout_s, max(timeout_s, LEAST_ACKNOWLEDGE_S) - ACKNOWLEDGEMENT_SLACK_S),
-                queue_full=self._metrics.queue_full,
-                names=names,
-                available=self._backend.available,
-                trace=trace,
-            )
-            try:
-                async with self._backend.readers.follow(job) as follower:
+            async with self._backend.readers.follow(job) as follower:
+                labels = _Labels(follower, names, timeout_s, trace)
+                intake = Intake(
+                    self._backend.producer(Lane.FAST),
+                    self._backend.topology.images(Lane.FAST),
+                    job,
+                    deadline=started + self._settings.upload_deadline_s,
+                    acknowledge_s=min(self._settings.delivery_timeout_s, max(timeout_s, LEAST_ACKNOWLEDGE_S) - ACKNOWLEDGEMENT_SLACK_S),
+                    queue_full=self._metrics.queue_full,
+                    names=names,
+                    available=self._backend.available,
+                    trace=trace,
+                    meanwhile=labels.wait,
+                    on_failure=follower.notify,
+                )
+                try:
                     outcome = await self._reception.receive(request, intake)
-                    with trace.step("wait for labels") if trace is not None else nullcontext():
-                        lines = await _labels(follower, names, intake.ended_at + timeout_s)
-                if intake.last_image:
-                    self._fast_lane.answered(asyncio.get_running_loop().time() - intake.ended_at, len(lines))
-            finally:
-                count_images(request, self._metrics, intake, Lane.FAST, started)
+                    if intake.last_image:
+                        self._fast_lane.answered(asyncio.get_running_loop().time() - intake.ended_at, len(labels.lines))
+                finally:
+                    count_images(request, self._metrics, intake, Lane.FAST, started)
+        lines = labels.lines
         self._metrics.labels.inc(len(lines))
         return self._answer(job, outcome, lines, names)
 
@@ -125,16 +131,36 @@ class Classify:
         return timeout_s
 
 
-async def _labels(follower: Follower, missing: dict[str, str], deadline: float) -> list[bytes]:
-    """Labels as they come, until none is missing or the event loop's time is over; takes what came out of `missing`."""
-    now = asyncio.get_running_loop().time
-    lines: list[bytes] = []
-    while missing and (left_s := deadline - now()) > 0:
-        try:
-            events = await follower.next(left_s)
-        except (FollowerClosed, TooManyScans):
-            break  # the caller reads the rest from the job, from another server
-        for event in events:
-            lines.append(line(event))
-            missing.pop(orjson.loads(event.value).get("image"), None)
-    return lines
+class _Labels:
+    """Labels as they come.
+
+    Args:
+        follower: of the call's job.
+        missing: name of every image without a label, by its id; what comes is taken out.
+        timeout_s: seconds to wait, from when the images were handed over.
+        trace: of the request, when it is recorded.
+
+    Attributes:
+        lines: what came.
+    """
+
+    def __init__(self, follower: Follower, missing: dict[str, str], timeout_s: float, trace: RequestTrace | None) -> None:
+        self._follower = follower
+        self._missing = missing
+        self._timeout_s = timeout_s
+        self._trace = trace
+        self.lines: list[bytes] = []
+
+    async def wait(self, intake: Intake) -> None:
+        """Until none is missing but what Kafka does not have, or the time is over."""
+        with self._trace.step("wait for labels") if self._trace is not None else nullcontext():
+            now = asyncio.get_running_loop().time
+            deadline = intake.ended_at + self._timeout_s
+            while len(self._missing) > intake.failed and (left_s := deadline - now()) > 0:
+                try:
+                    events = await self._follower.next(left_s)
+                except (FollowerClosed, TooManyScans):
+                    return  # the caller reads the rest from the job, from another server
+                for event in events:
+                    self.lines.append(line(event))
+                    self._missing.pop(orjson.loads(event.value).get("image"), None)

@@ -90,6 +90,8 @@ class LiveFeed:
         while True:
             messages = await loop.run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S, gather_s)
             shown = self._advance(messages) if messages else 0
+            if shown:
+                await asyncio.sleep(0)  # who was shown something has the next turn, not the next read: a caller waits for it
             busy = sum(map(len, messages)) >= BUSY_BYTES
             gather_s = max(GATHER_S if busy else 0.0, min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S))
 

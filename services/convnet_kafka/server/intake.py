@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -35,16 +35,28 @@ _NOT_ACKNOWLEDGED = "Kafka has not acknowledged it; it may be stored or not: sen
 
 
 class Acknowledgement:
-    """Carries a delivery's one call from the producer's thread to the event loop. Made on the loop."""
+    """Carries a delivery's one call from the producer's thread to the event loop. Made on the loop.
+
+    Attributes:
+        at: when the call came, in `time.monotonic()`, the clock of the event loop; 0 before.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
+        self._awaited = False
+        self.at = 0.0
 
     def __call__(self) -> None:
-        """All records have their answers. From any thread."""
+        """All records have their answers. From any thread; the loop is woken only for one who waits already."""
+        self.at = time.monotonic()
+        if self._awaited:
+            self.tell(self._event.set)
+
+    def tell(self, call: Callable[[], None]) -> None:
+        """Have something called by the loop. From any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._event.set)
+            self._loop.call_soon_threadsafe(call)
 
     async def wait(self, acknowledge_s: float) -> None:
         """Wait for the call.
@@ -55,6 +67,9 @@ class Acknowledgement:
         Raises:
             KafkaUnavailable: not even a failure was told in time.
         """
+        self._awaited = True
+        if self.at:
+            return
         try:
             async with asyncio.timeout(acknowledge_s + ACKNOWLEDGEMENT_SLACK_S):
                 await self._event.wait()
@@ -75,6 +90,9 @@ class Intake:
         names: filled with the name of every image by its id, when given.
         available: False while Kafka is away: nothing is handed over then, so that nobody waits for it and memory does not fill.
         trace: of the request, when it is recorded.
+        meanwhile: waited for, once all images are handed over, before Kafka's answers are: a label proves what an acknowledgement says,
+            and one who waits for it need not be woken for both.
+        on_failure: called on the event loop when all answers are there and some are failures.
 
     Attributes:
         outcome: what became of the images; `accepted` only after `finish`.
@@ -95,9 +113,11 @@ class Intake:
         names: dict[str, str] | None = None,
         available: Callable[[], bool] = lambda: True,
         trace: RequestTrace | None = None,
+        meanwhile: Callable[[Intake], Awaitable[None]] | None = None,
+        on_failure: Callable[[], None] | None = None,
     ) -> None:
         self._acknowledgement = Acknowledgement()
-        self._delivery = producer.delivery(self._acknowledgement)
+        self._delivery = producer.delivery(self._answered)
         self._topic = topic
         self._ids = ImageIds(job.id)
         self._headers = image_base_headers(
@@ -109,6 +129,8 @@ class Intake:
         self._names = names
         self._available = available
         self._trace = trace
+        self._meanwhile = meanwhile
+        self._on_failure = on_failure
         self._handed_over = 0
         self.outcome = Outcome()
         self.last_image = ""
@@ -163,17 +185,46 @@ class Intake:
         """True when nothing more may be handed to Kafka, for good or while it is away."""
         return time.monotonic() > self._deadline or not self._available()
 
+    @property
+    def failed(self) -> int:
+        """Images of which Kafka has said, or the producer knows, that they are not stored for certain; so far."""
+        return len(self._delivery.failures)
+
     async def finish(self) -> Outcome:
-        """Wait for Kafka's answers, and tell what became of each image.
+        """Wait for what is to be waited for, then for Kafka's answers, and tell what became of each image.
 
         Raises:
             KafkaUnavailable: not even failures were told in time.
         """
+        self._seal()
+        if self._meanwhile is not None:
+            await self._meanwhile(self)
+        return await self._settle()
+
+    async def cut_short(self) -> Outcome:
+        """The same when nothing more comes that is worth waiting for: for Kafka's answers alone.
+
+        Raises:
+            KafkaUnavailable: not even failures were told in time.
+        """
+        self._seal()
+        return await self._settle()
+
+    def _seal(self) -> None:
         self._delivery.seal()
         self.ended_at = asyncio.get_running_loop().time()
-        await self._acknowledgement.wait(self._acknowledge_s)
+
+    def _answered(self) -> None:
+        """All answers are there. In the producer's thread, or in `_seal`."""
+        self._acknowledgement()
+        if self._on_failure is not None and self._delivery.failures:
+            self._acknowledgement.tell(self._on_failure)
+
+    async def _settle(self) -> Outcome:
+        waited_s = asyncio.get_running_loop().time() - self.ended_at
+        await self._acknowledgement.wait(self._acknowledge_s - waited_s)
         if self._handed_over:
-            self.acknowledged_at = asyncio.get_running_loop().time()
+            self.acknowledged_at = max(self._acknowledgement.at, self.ended_at)
         for failure in self._delivery.failures:
             name = str(failure.tag)
             if failure.code == KafkaError.MSG_SIZE_TOO_LARGE:

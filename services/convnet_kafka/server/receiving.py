@@ -307,6 +307,6 @@ def _batch(reader: ZipReader, members: Iterator[Image | Refusal | None]) -> list
 
 async def _with_counts(problem: Problem, intake: Intake) -> Problem:
     """The same problem, with what had become of the images before it."""
-    outcome = await intake.finish()
+    outcome = await intake.cut_short()
     detail = f"{problem}; {outcome.accepted} images before that were accepted: sending the whole again is harmless"
     return Problem(problem.slug, detail, extensions=problem.extensions | outcome.counts())

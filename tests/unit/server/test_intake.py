@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import pytest
 from confluent_kafka import KafkaError
 from prometheus_client import CollectorRegistry, Counter
 
@@ -39,9 +41,24 @@ class Producer:
             on_delivery(KafkaError(self.error) if self.error is not None else None, None)
 
 
-def intake(producer: Producer, *, deadline_s: float = 10.0) -> tuple[Intake, Counter]:
+def intake(
+    producer: Producer,
+    *,
+    deadline_s: float = 10.0,
+    meanwhile: Callable[[Intake], Awaitable[None]] | None = None,
+    on_failure: Callable[[], None] | None = None,
+) -> tuple[Intake, Counter]:
     full = Counter("full", "Full.", registry=CollectorRegistry())
-    made = Intake(producer, "images", JOB, deadline=time.monotonic() + deadline_s, acknowledge_s=5, queue_full=full)  # type: ignore[arg-type]
+    made = Intake(
+        producer,  # type: ignore[arg-type]
+        "images",
+        JOB,
+        deadline=time.monotonic() + deadline_s,
+        acknowledge_s=5,
+        queue_full=full,
+        meanwhile=meanwhile,
+        on_failure=on_failure,
+    )
     return made, full
 
 
@@ -80,3 +97,37 @@ async def test_an_image_that_is_not_acknowledged_is_unknown_and_one_that_kafka_f
         KafkaError.TOPIC_AUTHORIZATION_FAILED: ("unknown", "not-acknowledged"),
         KafkaError.MSG_SIZE_TOO_LARGE: ("refused", "too-large"),
     }
+
+
+@pytest.mark.parametrize("error", [None, KafkaError._MSG_TIMED_OUT])
+async def test_what_is_waited_for_meanwhile_is_not_woken_by_an_acknowledgement_but_by_a_failure(error: int | None) -> None:
+    producer, woken, labels = Producer(room=9, error=error), asyncio.Event(), asyncio.Event()
+
+    async def wait_for_labels(images: Intake) -> None:
+        assert not images.failed
+        await labels.wait()
+
+    images, _ = intake(producer, meanwhile=wait_for_labels, on_failure=woken.set)
+    images.offer("a.png", png("a"))
+    finished = asyncio.create_task(images.finish())
+    await asyncio.sleep(0)
+    producer.acknowledge()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert woken.is_set() is (error is not None)
+    assert not finished.done()
+    labels.set()
+    outcome = await finished
+    assert (outcome.accepted, len(outcome.unknown)) == ((1, 0) if error is None else (0, 1))
+    assert images.acknowledged_at >= images.ended_at
+
+
+async def test_a_body_that_is_cut_short_waits_for_its_acknowledgements_alone() -> None:
+    async def never(_images: Intake) -> None:
+        await asyncio.Event().wait()
+
+    producer = Producer(room=9)
+    images, _ = intake(producer, meanwhile=never)
+    images.offer("a.png", png("a"))
+    producer.acknowledge()
+    assert (await images.cut_short()).counts() == {"accepted": 1, "refused": 0, "unknown": 0}
