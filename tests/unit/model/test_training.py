@@ -181,6 +181,7 @@ def test_a_training_that_was_interrupted_in_every_epoch_ends_as_if_it_had_not_be
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_training_killed_five_times_ends_as_accurate(digits: DigitsFolders, tmp_path: Path) -> None:
     def arguments(models: str) -> list[str]:
         return cli(digits.train, "--network", "cnn", "--epochs", 12, "--models", tmp_path / models)
