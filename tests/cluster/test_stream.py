@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,19 +57,23 @@ def test_each_picture_has_one_result_whatever_happens_to_those_that_serve(
     release.upgrade({**way.values, **pinned})
     url, key = way.address(release), release.api_key()
     newest, stable = second_version(release), stable_version(release)
+    gaps: dict[str, float] = {}
     with Camera(url, key, pictures, pace=PACE, least=IMAGES) as camera:
         books = camera.books
+        release.namespace.until(lambda: camera.labelled(500), 120, "the first labels")
         for what in disturbances(release, next_images, newest if stable != newest else 1):
-            seen = len(books.told)
+            seen, begun = len(books.told), time.monotonic()
             what()
             # Each disturbance meets a stream that goes on, and the next one comes when it has gone on after it.
             release.namespace.until(lambda seen=seen: camera.labelled(seen + 500), 120, f"labels after {what.__name__}")
+            gaps[what.__name__] = round(books.gap_s(begun, time.monotonic()), 1)
     books.balance()
     assert len(books.sent) >= IMAGES
     versions = {label.model for label in books.told.values()}
     assert len(versions) == 2, "the promotion fell into the stream"
     check_books(release, url, key, books.job, {label.image: (label.label, label.error) for label in books.told.values() if label.image})
     figures[f"{way.name}: longest time without a label in {len(books.sent)} pictures, seconds"] = round(books.longest_gap_s, 1)
+    figures[f"{way.name}: of these, during"] = gaps
     figures[f"{way.name}: right"] = round(books.right, 3)
     release.tag = images
     release.scale("server", 1)
@@ -92,22 +97,29 @@ def disturbances(release: Release, next_tag: str, version: int) -> list[Callable
         release.scale("server", 2)
         release.delete_by_force("server")
 
+    def broker_ended() -> None:
+        # Returns when it has ended: until then labels would go on coming.
+        release.namespace.kubectl("delete", "pod", f"{release.name}-kafka-0", timeout_s=90)
+
     def broker_gone() -> None:
-        release.namespace.kubectl("delete", "pod", f"{release.name}-kafka-0", "--wait=false")
+        release.delete_by_force("kafka")
+        release.namespace.until(lambda: release.pods("kafka"), 120, "the broker's next pod")
 
     def upgraded() -> None:
+        before = {component: release.images_by_pod(component) for component in ("server", "classifier")}
         release.tag = next_tag
-        before = {component: set(release.pods(component)) for component in ("server", "classifier")}
         release.upgrade()
-        for component, names in before.items():
-            assert names.isdisjoint(release.pods(component)), f"the {component} pods were not rolled"
+        for component, old in before.items():
+            new = release.images_by_pod(component)
+            assert old.keys().isdisjoint(new), f"the {component} pods were not rolled"
+            assert set(old.values()).isdisjoint(new.values()), f"the {component} image of the other tag is the same one"
         # Nobody wrote `replicas` into the values: what kubectl scale said has outlived the upgrade.
         assert (release.replicas("server"), release.replicas("classifier")) == (2, 2)
 
     def promoted() -> None:
         on_models(release, "convnet-kafka", "models", "promote", str(version), "--models", "/models", writes=True)
 
-    return [four_classifiers, two_classifiers, classifier_gone, server_gone, broker_gone, upgraded, promoted]
+    return [four_classifiers, two_classifiers, classifier_gone, server_gone, broker_ended, broker_gone, upgraded, promoted]
 
 
 def on_models(release: Release, *command: str, writes: bool = False) -> str:

@@ -56,6 +56,11 @@ class Books:
         times = [each for each in self.times if each <= self.ended] + [self.ended]
         return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
+    def gap_s(self, begun: float, ended: float) -> float:
+        """Longest time without a label between two moments (monotonic)."""
+        times = [begun, *(each for each in self.times if begun < each < ended), ended]
+        return max(later - earlier for earlier, later in pairwise(times))
+
     @property
     def right(self) -> float:
         """The part of the pictures whose label is their class."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from support.kubernetes import Namespace, Object, run
+from support.kubernetes import Namespace, Object, is_ready, run
 from support.tools import required
 
 CHART = Path(__file__).parents[2] / "helm" / "convnet-kafka"
@@ -100,6 +100,11 @@ class Release:
         """Names of a part's pods that are ready."""
         return self.namespace.ready(self.labels(component))
 
+    def images_by_pod(self, component: str) -> dict[str, str]:
+        """Ready pods of a part, and the digest of the image that each runs: two tags may name one image."""
+        found = [each for each in self.namespace.all("pods", self.labels(component)) if is_ready(each)]
+        return {each["metadata"]["name"]: each["status"]["containerStatuses"][0]["imageID"] for each in found}
+
     def scale(self, component: str, replicas: int, *, wait: bool = True) -> None:
         """`kubectl scale`."""
         self.namespace.kubectl("scale", f"deployment/{self.name}-{component}", f"--replicas={replicas}")
@@ -111,7 +116,8 @@ class Release:
         return int(self.namespace.get("deployment", f"{self.name}-{component}")["spec"]["replicas"])
 
     def delete_by_force(self, component: str) -> str:
-        """End one of a part's ready pods as the loss of its node would."""
+        """End one of a part's ready pods as the loss of its node would; waits for one if there is none yet."""
+        self.namespace.until(lambda: self.pods(component), 120, f"a ready {component} pod")
         victim = self.pods(component)[0]
         self.namespace.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
         return victim
