@@ -4,7 +4,7 @@ Run only when asked for by those (CONVNET_CLUSTER_TESTS): no other run of the te
 in to. Everything is made in namespaces of its own, which go at the end (CONVNET_CLUSTER_KEEP=1 leaves them there to be looked at).
 
 CONVNET_CLUSTER_IMAGES is the command that builds an image and brings it to the cluster's nodes; it is called with
-TAG DOCKERFILE --target TARGET --build-arg NAME=VALUE CONTEXT. Without it the images must be there, tagged as CONVNET_CLUSTER_TAG says.
+TAG DOCKERFILE --target TARGET CONTEXT. Without it the images must be there, tagged as CONVNET_CLUSTER_TAG says.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from support.kubernetes import RESTRICTED, Namespace, run
 from support.release import Release
 
 ROOT = Path(__file__).parents[2]
+# What images are made of (.dockerignore).
+SOURCES = ("model", "services", "requirements", "pyproject.toml", "README.md", "LICENSE", ".dockerignore")
 IMAGES = {"server": "server", "client": "server", "broker": "server", "classifier": "classifier", "trainer": "classifier"}
 # TensorFlow is downloaded and unpacked the first time.
 BUILD_S = 1500.0
@@ -78,22 +81,31 @@ def images() -> str:
     """The tag of our images, built from the Dockerfiles of this working tree."""
     tag, command = os.environ.get("CONVNET_CLUSTER_TAG", "test"), os.environ.get("CONVNET_CLUSTER_IMAGES")
     for target, file in IMAGES.items() if command else ():
-        _build(shlex.split(command or ""), f"convnet-kafka-{target}:{tag}", file, target, "test")
+        _build(shlex.split(command or ""), f"convnet-kafka-{target}:{tag}", file, target, ROOT)
     return tag
 
 
 @pytest.fixture(scope="session")
-def next_images(images: str) -> str:
-    """A second tag of what serves, of images that are others only by a label: what an upgrade to a new version rolls out."""
+def next_images(images: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A second tag of what serves, of images with code of another version in them: what an upgrade rolls out.
+
+    Other labels alone will not do: there are builders whose cache gives them the same image.
+    """
     tag, command = f"{images}-next", os.environ.get("CONVNET_CLUSTER_IMAGES")
-    for target in ("server", "classifier") if command else ():
-        _build(shlex.split(command or ""), f"convnet-kafka-{target}:{tag}", IMAGES[target], target, "next")
+    if command:
+        context = tmp_path_factory.mktemp("next")
+        for name in SOURCES:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+            copy(ROOT / name, context / name)
+        with (context / "services" / "convnet_kafka" / "__init__.py").open("a") as file:
+            file.write('__version__ += "+next"\n')
+        for target in ("server", "classifier"):
+            _build(shlex.split(command), f"convnet-kafka-{target}:{tag}", IMAGES[target], target, context)
     return tag
 
 
-def _build(command: list[str], tag: str, file: str, target: str, revision: str) -> None:
-    arguments = [tag, str(ROOT / f"Dockerfile.{file}"), "--target", target, "--build-arg", f"REVISION={revision}", str(ROOT)]
-    run(*command, *arguments, timeout_s=BUILD_S)
+def _build(command: list[str], tag: str, file: str, target: str, context: Path) -> None:
+    run(*command, tag, str(ROOT / f"Dockerfile.{file}"), "--target", target, str(context), timeout_s=BUILD_S)
 
 
 @pytest.fixture(scope="session")
