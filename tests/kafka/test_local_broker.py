@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal
 import socket
 import stat
@@ -252,6 +253,14 @@ def test_free_ports_are_different_and_outside_the_ephemeral_range() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 30_000
+
+
+def test_programs_that_seed_their_random_numbers_alike_choose_other_ports() -> None:
+    chosen = []
+    for _ in range(2):
+        random.seed(1)
+        chosen.append(free_ports(20))
+    assert chosen[0] != chosen[1]
 
 
 CONTENT = b"a jar"

@@ -129,7 +129,8 @@ def free_ports(count: int, host: str = HOST) -> list[int]:
         LocalStackError: no free ports were found.
     """
     chosen: list[int] = []
-    for port in random.sample(_PORTS, _PORT_TRIES):
+    # Not from `random` itself, which every training seeds: two programs that trained would choose the same ports, one after the other.
+    for port in random.SystemRandom().sample(_PORTS, _PORT_TRIES):
         if port_is_free(port, host):
             chosen.append(port)
         if len(chosen) == count:
