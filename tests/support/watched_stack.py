@@ -20,7 +20,7 @@ from convnet.registry import Registry
 from convnet_charts.rules.files import write_rules
 from convnet_charts.rules.tuning import Tuning
 from convnet_kafka.local.monitoring import Target, write_scrape_files
-from convnet_kafka.local.process import free_ports
+from convnet_kafka.local.process import free_ports, spawn_bound
 from convnet_kafka.local.stack import Stack, StackOptions
 from support.prometheus import Prometheus
 from support.waiting import until, until_ready
@@ -77,24 +77,25 @@ class Pod:
         if self.lives:
             return
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = spawn_bound(
                 [sys.executable, "-m", "convnet_kafka", self.component],
+                death_signal=signal.SIGKILL,
+                output=output,
                 env={**os.environ, **self.environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
             )
         self.starts += 1
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it, and wait for that."""
-        if self.process is None:
+        process = self.process  # somebody else may start it again meanwhile
+        if process is None:
             return
-        self.process.send_signal(number)
+        process.send_signal(number)
         try:
-            self.process.wait(40)
+            process.wait(40)
         finally:
-            self.process.kill()
-            self.process.wait()
+            process.kill()
+            process.wait()
 
 
 class WatchedStack:
