@@ -160,6 +160,29 @@ def test_what_a_group_that_never_committed_has_missed_is_counted(broker: LocalBr
     assert member.expired == [(0, 4)]
 
 
+@pytest.mark.parametrize("done", [0, 2])
+def test_what_is_gone_is_counted_once_although_nothing_follows_it(broker: LocalBroker, group: Callable[..., Group], done: int) -> None:
+    """The group's position is behind it: the next owner and who watches the backlog see no loss any more."""
+    pair = group(values=10)
+    if done:
+        early = pair.join()
+        early.poll_until(lambda: len(early.read) == 10)
+        early.consumer.done({0: done})
+        early.consumer.commit(wait=True)
+        early.consumer.close()
+    delete_before(broker.bootstrap_servers, pair.topic, 10)
+    first = pair.join()
+    first.poll_until(lambda: first.expired)
+    assert first.expired == [(0, 10 - done)]
+    assert first.consumer.commit(wait=True)
+    assert committed(broker.bootstrap_servers, pair.name, pair.topic) == 10
+    first.consumer.close()
+    second = pair.join()
+    put(broker.bootstrap_servers, pair.topic, [b"later"])
+    second.poll_until(lambda: second.read)
+    assert (second.read, second.expired) == ([(0, 10)], [])
+
+
 def test_a_member_that_comes_gets_partitions_after_the_owner_has_finished_and_committed(
     broker: LocalBroker, group: Callable[..., Group]
 ) -> None:

@@ -75,7 +75,7 @@ class GroupConsumer:
         self._topic = topic
         self._tell = ErrorLog("consumer", topic=topic)
         self._events = events
-        self._history = History(topic, events.on_expired, self._forget_done)
+        self._history = History(topic, self._pass_expired, self._forget_done)
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
         self._assigned: frozenset[int] = frozenset()
@@ -86,6 +86,8 @@ class GroupConsumer:
         self._fatal: KafkaError | None = None
         self._commit_due = False
         self._to_start_again: set[int] = set()
+        # First offsets that are left where records have expired.
+        self._passed: dict[int, int] = {}
         self._gone_while_reading: set[int] = set()
         self._left_over: list[Message] = []
         self._read_at = time.monotonic()
@@ -264,6 +266,7 @@ class GroupConsumer:
             for partition in added:
                 self._done.pop(partition, None)
                 self._texts.pop(partition, None)
+        self._commit_passed()
         if added:
             self._events.on_assigned(starts)
 
@@ -316,9 +319,19 @@ class GroupConsumer:
                 consumer.incremental_unassign([place])
                 consumer.incremental_assign([TopicPartition(self._topic, place.partition, OFFSET_BEGINNING)])
                 self._to_start_again.discard(place.partition)
+                self._commit_passed()
         except KafkaException as error:
             due = sorted(self._to_start_again)
             logger.warning("partitions will be taken up again", topic=self._topic, partitions=due, error=str(error))
+
+    def _pass_expired(self, partition: int, records: int, first: int) -> None:
+        self._passed[partition] = first
+        self._events.on_expired(partition, records)
+
+    def _commit_passed(self) -> None:
+        """What is gone is behind the group, also where no record follows: else who asks for its position counts it as lost again."""
+        passed, self._passed = self._passed, {}
+        self.done(passed)
 
     def _forget_done(self, partition: int) -> None:
         """What was done in a partition lies in a log that is no more."""

@@ -37,11 +37,11 @@ class History:
 
     Args:
         topic: which.
-        on_expired: told a partition and the number of records that were gone before they were read.
+        on_expired: told a partition, the number of records that were gone before they were read, and the first offset that is left.
         on_made_anew: told a partition whose log ends before what was read of it.
     """
 
-    def __init__(self, topic: str, on_expired: Callable[[int, int], None], on_made_anew: Callable[[int], None]) -> None:
+    def __init__(self, topic: str, on_expired: Callable[[int, int, int], None], on_made_anew: Callable[[int], None]) -> None:
         self._topic = topic
         self._on_expired = on_expired
         self._on_made_anew = on_made_anew
@@ -111,7 +111,7 @@ class History:
         """
         due = max(read_to, 0)
         if due < low:
-            self._on_expired(partition, low - due)
+            self._on_expired(partition, low - due, low)
             logger.error("images expired unread", topic=self._topic, partition=partition, due=due, first=low, expired=low - due)
         elif due > high:
             logger.error("the topic was made anew or truncated", topic=self._topic, partition=partition, due=due, end=high)
