@@ -26,6 +26,8 @@ IMAGES = 20_000
 # Slow enough that a kill falls into the middle of the work, and quick enough that batches stay large (40 ms of work at most).
 SLOW = {"CONVNET_CLASSIFIER_BACKEND": "support.deadly_backend:load", "SLOW_BATCH_S": "0.01"}
 COUNTER = "convnet_classifier_images_total"
+# A largest batch: as much as even a very busy machine does between two scrapes.
+UNSEEN = 64
 LOOK_S = 0.05
 
 
@@ -54,14 +56,14 @@ async def classified(server: str, folder: Path) -> tuple[str, Counter[str | None
 
 
 def kill_between_scrapes(stack: WatchedStack) -> None:
-    """Kill a classifier that has done much which no scrape has seen yet, and start it again."""
+    """Kill a classifier that has done what no scrape has seen yet, and start it again."""
     victim = stack.classifiers[0]
 
-    def far_ahead() -> bool:
+    def ahead() -> bool:
         seen = stack.prometheus.value(f'sum({COUNTER}{{pod="{victim.name}"}})')
-        return seen > 0 and Scrape.of(victim.url).value(COUNTER) > seen + 200
+        return seen > 0 and Scrape.of(victim.url).value(COUNTER) >= seen + UNSEEN
 
-    until(far_ahead, 60, "the victim being far ahead of its last scrape", LOOK_S)
+    until(ahead, 120, "the victim being ahead of its last scrape", LOOK_S)
     victim.end(signal.SIGKILL)
     victim.start()
 
