@@ -14,9 +14,9 @@ from support.tools import required
 
 
 class Authority:
-    """Signs certificates for names, that hold for as many days as asked (a negative number: it is over)."""
+    """Signs certificates for names, that hold for as many days as asked (a negative number: it is over). Holds for `days` itself."""
 
-    def __init__(self, folder: Path, name: str = "test authority") -> None:
+    def __init__(self, folder: Path, name: str = "test authority", days: int = 3650) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.certificate, self._key = folder / "ca.crt", folder / "ca.key"
@@ -30,7 +30,7 @@ class Authority:
                 "ec_paramgen_curve:prime256v1",
                 "-nodes",
                 "-days",
-                "3650",
+                str(days),
                 "-subj",
                 f"/CN={name}",
             ),

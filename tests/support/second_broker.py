@@ -68,7 +68,7 @@ class SecondBroker:
 
     def create_topics(self) -> None:
         """One topic with a copy here and there, one that lies here alone."""
-        topics = [NewTopic(COPIED, replica_assignment=[[1, 2]]), NewTopic(ALONE, replica_assignment=[[2]])]
+        topics = [NewTopic(COPIED, 1, replica_assignment=[[1, 2]]), NewTopic(ALONE, 1, replica_assignment=[[2]])]
         for future in self._admin.create_topics(topics).values():
             future.result(20)
 
