@@ -82,6 +82,11 @@ class Classification:
         self._started = time.monotonic()
         self.job = wanted.job
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do for it: it has ended, and its job, if there is one, is closed with what was accepted."""
+        return self._task is not None and self._task.done() and (self.job is None or self._closed >= self._outcomes.in_job)
+
     async def __aiter__(self) -> AsyncIterator[Label]:
         """The outcome of every image."""
         async for labels in self.batches():

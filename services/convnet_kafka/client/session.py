@@ -86,6 +86,8 @@ class Client:
         """
         wanted = JobOptions(job, timeout, on_progress, lane_of(lane))
         classification = Classification(self._api, Sources(sources), self._options, wanted)
+        # A client may live for days: what is over, and its books, must not stay with it.
+        self._classifications = [one for one in self._classifications if not one.is_over]
         self._classifications.append(classification)
         return classification
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -309,6 +311,17 @@ async def test_leaving_early_closes_the_job_with_what_was_accepted(server: FakeS
         async for _ in client.classify([pictures(600)]):
             break
     assert server.job.closes[-1] == len(server.job.images) > 0
+
+
+async def test_a_client_keeps_nothing_of_a_job_that_is_over(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
+    async with Client(server.url, quick) as client:
+        first = client.classify([pictures(3)])
+        assert len([label async for label in first]) == 3
+        over = weakref.ref(first)
+        del first
+        assert len([label async for label in client.classify([pictures(2, "more")])]) == 2
+        gc.collect()
+        assert over() is None
 
 
 async def test_a_broken_off_upload_goes_on_in_its_job(server: FakeServer, quick: ClientOptions, pictures: Pictures) -> None:
