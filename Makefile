@@ -18,7 +18,7 @@ export VENV
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down fashion-mnist bench faults test test-charts chart-schemas test-unit test-long cluster-test cluster-test-long lint format generate rules dashboard-pictures requirements images clean
+.PHONY: help demo up down fashion-mnist bench bench-long faults test test-charts chart-schemas test-unit test-long cluster-test cluster-test-long lint format generate rules dashboard-pictures requirements images clean
 
 help: ## list these targets
 	@echo "make demo is the place to start. All targets:"
@@ -57,6 +57,9 @@ bench: $(DEV) ## measure the whole path against the in-process limit, intake and
 	@$(BIN)/python benchmarks/latency.py
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/observability.py
+
+bench-long: $(DEV) ## measure a million images in one run, both lanes at once, and classifiers that come and go; takes an hour, as root on Linux
+	@missed=0; for run in million.py lanes.py "lanes.py --photos" scaling.py; do $(BIN)/python benchmarks/$$run || missed=1; done; exit $$missed
 
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
 	@PYTHONPATH=tests $(BIN)/python -m storm $(FAULTS_ARGS)

@@ -39,11 +39,11 @@ from convnet_kafka.messages import Lane, image_base_headers, image_headers, imag
 from convnet_kafka.server.backend import BULK_LINGER_MS, BULK_SHARE
 from convnet_kafka.settings import KafkaSettings, ServerSettings
 from convnet_kafka.topology import Topology, max_record_bytes
+from figures import save, spread
 from pictures import write_pictures
-from run import spread
+from processes import MICRO
 from workers import Worker
 
-MICRO = 1e6
 WARM_UP_ROUNDS = 3
 # Requests as our client sends them: short ones over a few connections.
 CONNECTIONS = 4
@@ -304,8 +304,7 @@ def main(*, images: int, rounds: int, pad: int, out: Path) -> None:
     """See the module."""
     console = Console()
     figures = measure(images, rounds, pad, console)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    save(out, figures)
     show(figures, console)
     console.print(f"written to {out}")
 

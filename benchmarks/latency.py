@@ -8,7 +8,6 @@ the image and its label are a hop each. Writes build/latency.json.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import urllib.request
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without `as`
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
+from figures import MS, percentiles, save
 from workers import Worker
 from workload import DIGITS
 
@@ -35,7 +34,6 @@ STAGES = "convnet_classifier_stage_seconds"
 # Pools fill and the JVM compiles during the first ones.
 WARM_UP_BLOCKS = 3
 LOST_S = 10.0
-MS = 1000
 
 
 def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
@@ -111,12 +109,6 @@ def spent(metrics: str) -> tuple[float, float]:
     return seconds, max(sample.value for sample in samples if sample.name == f"{STAGES}_count")
 
 
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """In milliseconds."""
-    ordered = sorted(seconds)
-    return {"p50": statistics.median(ordered) * MS, "p99": ordered[int(len(ordered) * 0.99)] * MS, "calls": len(ordered)}
-
-
 def show(figures: dict[str, Any], console: Console) -> None:
     """As a table."""
     table = Table("milliseconds, one in flight", "p50", "p99", title_justify="left")
@@ -159,8 +151,7 @@ def main(*, block: int, blocks: int, out: Path) -> None:
     figures: dict[str, Any] = {name: percentiles(seconds) for name, seconds in found.items()}
     figures["own_ms"] = (after[0] - before[0]) / (after[1] - before[1]) * MS
     figures["echoes"] = (figures["classify_ms"]["p50"] - figures["own_ms"]) / figures["echo_ms"]["p50"]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    save(out, figures)
     show(figures, console)
     console.print(f"written to {out}")
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +28,8 @@ from rich.table import Table
 import traces
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.local.stack import Stack, StackOptions
-from run import MICRO, cpu_by_process, spread
+from figures import save, spread
+from processes import MICRO, cpu_by_process
 from workers import Worker
 from workload import DIGITS
 
@@ -207,8 +207,7 @@ def main(*, images: int, count: int, warm_up: int, chosen: tuple[str, ...], out:
             figures[name]["traced_share"] = images_traced / (images * (warm_up + count))
         show(sides, figures, console)
     report = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images, "rounds": count, "bar": BAR, "sides": figures}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    save(out, report)
     for name in sides.keys() & traced.keys():
         console.print(f"{name}: {figures[name]['traced_share']:.2%} of the images were traced")
     console.print(f"at most {BAR:.0%} beyond; written to {out}")

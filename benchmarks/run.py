@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
 from convnet_kafka.settings import ClassifierSettings
+from figures import percentiles, save, spread
+from processes import MICRO, cpu_by_process, kind, peak_mib
 from workers import Worker, prepare_client, prepare_limit
 from workload import DIGITS, PHOTOS
 
-MICRO = 1e6
 # The broker's JVM compiles its hot paths during the first tens of thousands of records, and pools fill.
 WARM_UP_ROUNDS = 4
 # The ratio that the whole path is to reach.
@@ -51,38 +50,6 @@ class Rounds:
     path: list[float] = field(default_factory=list)
     cpu_us: dict[str, list[float]] = field(default_factory=dict)
     limit_cpu_us: list[float] = field(default_factory=list)
-
-
-def kind(name: str) -> str:
-    """`classifier-2` and its like are counted together as `classifier`."""
-    return name.rsplit("-", 1)[0] if name[-1].isdigit() else name
-
-
-def cpu_by_process(processes: dict[str, int]) -> dict[str, float]:
-    """CPU seconds so far of each kind of process, its children included."""
-    totals: dict[str, float] = {}
-    for name, pid in processes.items():
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            times = process.cpu_times()
-            totals[kind(name)] = totals.get(kind(name), 0.0) + times.user + times.system
-    return totals
-
-
-def peak_mib(pid: int) -> float:
-    """Peak resident memory of a process in MiB, its largest child included."""
-    peaks = []
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        status = Path(f"/proc/{process.pid}/status")
-        if status.exists():
-            peaks += [int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        else:
-            peaks.append(process.memory_info().rss / 2**20)
-    return max(peaks)
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, and the least and the most."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: Stack, folder: Path, images: int) -> None:
@@ -109,7 +76,6 @@ def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: S
 def report(rounds: Rounds, single: list[float], peaks: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
     """The figures as they are written to bench.json."""
     ratios = [path / limit for path, limit in zip(rounds.path, rounds.limit, strict=True)]
-    milliseconds = sorted(seconds * 1000 for seconds in single)
     total = [sum(values) for values in zip(*rounds.cpu_us.values(), strict=True)]
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,7 +90,7 @@ def report(rounds: Rounds, single: list[float], peaks: dict[str, float], options
         "limit_cpu_us_per_image": spread(rounds.limit_cpu_us),
         # What the ratio would be if CPU were all that counts: holds on a busy machine too, where the rates say little.
         "cpu_ratio": statistics.median(limit / path for limit, path in zip(rounds.limit_cpu_us, total, strict=True)),
-        "classify_ms": {"p50": statistics.median(milliseconds), "p99": milliseconds[int(len(milliseconds) * 0.99)], "calls": len(single)},
+        "classify_ms": percentiles(single),
         "peak_memory_mib": peaks,
     }
 
@@ -218,8 +184,7 @@ def main(
             "bar": BAR[workload.name],
         }
         figures = report(rounds, latencies, peaks, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    save(out, figures)
     show(figures, console)
     console.print(f"written to {out}")
 

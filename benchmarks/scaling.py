@@ -1,9 +1,10 @@
 """How much more work more replicas do, and how fast it moves when they come and go: `python benchmarks/scaling.py`, as root on Linux.
 
 EfficientNet-Lite0 at 224x224 on JPEG photos of 640x427. Each replica has a quarter of a core (a cgroup's quota, from its readiness on: a
-container that may start faster than it works), so that four fit on one core and broker and server have the rest. One, then four, then one
-again and so on work off one backlog; labels are counted by the time at which Kafka stored them. Then one replica is added, one is stopped
-(SIGTERM) and one is killed; when the others have its partitions stands in their logs. Writes build/scaling.json.
+container that may start faster than it works), so that four fit on one core and the broker has the other. One, then four, then one again
+and so on work off one backlog that is in Kafka before the first begins; labels are counted by the time at which Kafka stored them. Then
+one replica is added, one is stopped (SIGTERM) and one is killed; when the others have its partitions stands in their logs. Writes
+build/scaling.json; ends with 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -17,63 +18,35 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from rich.console import Console
 
-from convnet_kafka.local.process import HOST, free_ports
 from convnet_kafka.local.stack import Stack, StackOptions
 from convnet_kafka.messages import checked_headers, required_header
 from convnet_kafka.replies import labels_in
+from figures import Bar, circumstances, judge, save
+from lag import Lag
 from quota import Quota
+from replicas import Replica
+from waits import DEADLINE_S, wait
 from workload import PHOTOS
 
 CORES = 0.25
 MANY = 4
 PARTITIONS = 12
-DEADLINE_S = 120.0
 # A window begins when everybody has been at work for so long.
 SETTLE_S = 3.0
-# What is wanted (docs/performance.md): times the rate of one, and seconds until work moves.
-BARS = {"four_times_one": 3.7, "added_s": 3.0, "stopped_s": 3.0, "killed_s": 15.0}
-
-
-@dataclass
-class Replica:
-    """One classifier's process.
-
-    Attributes:
-        process: it.
-        log: its log, one JSON object a line.
-        url: of its probes.
-        started_at: Unix time.
-    """
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    url: str
-    started_at: float
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """What it has said under this name."""
-        entries = [orjson.loads(text) for text in self.log.read_bytes().splitlines() if b'"event"' in text]
-        return [entry for entry in entries if entry["event"] == name]
-
-    @property
-    def ready(self) -> bool:
-        """Whether it says so."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - an http address of our own
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+UPLOAD_DEADLINE_S = 1200.0
+# A photo takes more CPU than this, so what is sent by it lasts until the end.
+LEAST_PHOTO_S = 0.005
+ASSIGNED, REVOKED, LOST = "partitions assigned", "partitions revoked", "partitions lost; what was in flight is repeated by others"
 
 
 @dataclass
@@ -98,77 +71,44 @@ class Fleet:
         """One more, at work when this returns."""
         self._number += 1
         quota = self.cleanup.enter_context(Quota(f"convnet-scaling-{self._number}", CORES))
-        (port,) = free_ports(1)
-        log = self.folder / f"replica-{self._number}.log"
-        environment = os.environ | {
-            "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers,
-            "CONVNET_CLASSIFIER_MODELS": str(self.models),
-            "CONVNET_CLASSIFIER_HOST": HOST,
-            "CONVNET_CLASSIFIER_PORT": str(port),
-            "CONVNET_CLASSIFIER_THREADS": "1",
-        }
-        started_at = time.time()
-        with log.open("wb") as output:
-            process = subprocess.Popen([sys.executable, "-m", "convnet_kafka", "classifier"], env=environment, stderr=output, stdout=output)
-        replica = Replica(process, log, f"http://{HOST}:{port}", started_at)
-        self.cleanup.callback(self._end, replica)
+        replica = Replica.start(self.stack, self.models, self.folder / f"replica-{self._number}.log")
+        self.cleanup.callback(replica.end)
         self.replicas.append(replica)
-        wait(lambda: replica.ready, "a new replica's readiness")
-        quota.add(process.pid)
+        replica.wait_ready()
+        quota.add(replica.process.pid)
         return replica
 
-    def remove(self, number: signal.Signals) -> tuple[Replica, float]:
+    def remove(self, number: signal.Signals) -> float:
         """End the first one; when its partitions have other owners, says after how many seconds that was."""
         replica = self.replicas.pop(0)
         owned = len(holdings(replica))
-        before = {id(other): len(other.events("partitions assigned")) for other in self.replicas}
+        before = {id(other): len(other.events(ASSIGNED)) for other in self.replicas}
         at = time.time()
         replica.process.send_signal(number)
         wait(lambda: sum(len(holdings(other)) for other in self.replicas) == PARTITIONS, f"new owners of {owned} partitions")
         taken = [
             datetime.fromisoformat(said["timestamp"]).timestamp()
             for other in self.replicas
-            for said in other.events("partitions assigned")[before[id(other)] :]
+            for said in other.events(ASSIGNED)[before[id(other)] :]
             if said["lane"] == "bulk"
         ]
         replica.process.wait(DEADLINE_S)
-        return replica, max(taken) - at
-
-    def _end(self, replica: Replica) -> None:
-        if replica.process.poll() is None:
-            replica.process.terminate()
-            try:
-                replica.process.wait(60)
-            except subprocess.TimeoutExpired:
-                replica.process.kill()
-                replica.process.wait()
+        if not taken:
+            raise click.ClickException(f"a replica that held {owned} partitions ended, and nobody was given any")
+        return max(taken) - at
 
 
 def holdings(replica: Replica) -> set[int]:
     """The bulk lane's partitions that it has now, as its log tells."""
     held: set[int] = set()
-    for text in replica.log.read_bytes().splitlines():
-        if b'"lane":"bulk"' not in text.replace(b" ", b""):
+    for said in replica.events(ASSIGNED, REVOKED, LOST):
+        if said["lane"] != "bulk":
             continue
-        said = orjson.loads(text)
-        if said["event"] == "partitions assigned":
+        if said["event"] == ASSIGNED:
             held = set(said["partitions"])
-        elif said["event"] in {"partitions revoked", "partitions lost; what was in flight is repeated by others"}:
+        else:
             held -= set(said["partitions"])
     return held
-
-
-def wait(condition: Any, what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Until it is true.
-
-    Raises:
-        ClickException: it is not within the deadline.
-    """
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise click.ClickException(f"waited {deadline_s:.0f} s in vain for {what}")
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -227,6 +167,7 @@ def pictures(folder: Path, files: list[Path], count: int) -> Path:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/scaling.json"), show_default=True)
 def main(*, rounds: int, seconds: float, out: Path) -> None:
     """See the module."""
+    console = Console()
     with ExitStack() as cleanup:
         root = Path(tempfile.mkdtemp(prefix="convnet-scaling-"))
         cleanup.callback(shutil.rmtree, root, ignore_errors=True)
@@ -234,21 +175,33 @@ def main(*, rounds: int, seconds: float, out: Path) -> None:
         PHOTOS.train(root / "models", files, "float32")
         environment = {"CONVNET_TOPICS_IMAGES_PARTITIONS": str(PARTITIONS)}
         stack = cleanup.enter_context(Stack(StackOptions(root / "models", root / "data", classifiers=0, environment=environment)))
-        # A photo takes at least 4 ms, so this lasts until the end.
-        count = round((rounds * (seconds + 15) * (1 + MANY) + 120 * MANY) * CORES / 0.004)
-        folder = pictures(root / "backlog", files, count)
-        command = [sys.executable, "-m", "convnet_kafka", "classify", str(folder), "--server", stack.server_url, "--output", "/dev/null"]
-        client = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
-        cleanup.callback(client.wait)
-        cleanup.callback(client.terminate)
+        # Each window with what comes before it, and a minute of all four for what comes at the end.
+        count = round((rounds * (seconds + 15) * (1 + MANY) + 60 * MANY) * CORES / LEAST_PHOTO_S)
+        client = send(cleanup, stack, pictures(root / "backlog", files, count))
+        with Lag(stack.bootstrap_servers) as lag:
+            lag.wait_for(count, UPLOAD_DEADLINE_S, lambda: client.poll() is None)
+        console.print(f"{count:,} photos are in Kafka")
         fleet = Fleet(stack, root / "models", root, cleanup.enter_context(ExitStack()))
         figures = measure(fleet, rounds, seconds)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
-    click.echo(f"photos a second: one replica {figures['one']}, {MANY} replicas {figures['many']}")
-    for name, bar in BARS.items():
-        click.echo(f"{name}: {figures[name]:.2f} (wanted: {'at least' if name == 'four_times_one' else 'at most'} {bar:g})")
-    click.echo(f"longest time without a label: {figures['longest_gap_s']:.2f} s; written to {out}")
+    bars = [
+        Bar(f"{MANY} replicas, times one", figures["four_times_one"], 3.7, at_least=True),
+        Bar("seconds from an added one's start to its first label", figures["added_s"], 3.0),
+        Bar("seconds until a stopped one's partitions are others'", figures["stopped_s"], 3.0),
+        Bar("seconds until a killed one's partitions are others'", figures["killed_s"], 15.0),
+    ]
+    save(out, figures, bars)
+    console.print(f"photos a second: one replica {figures['one']}, {MANY} replicas {figures['many']}")
+    console.print(f"longest time without a label, one replica or more at work: {figures['longest_gap_s']:.2f} s")
+    judge(bars, out, console)
+
+
+def send(cleanup: ExitStack, stack: Stack, folder: Path) -> subprocess.Popen[bytes]:
+    """A client that sends a folder and reads its labels, until it is ended."""
+    command = [sys.executable, "-m", "convnet_kafka", "classify", str(folder), "--server", stack.server_url, "--output", "/dev/null"]
+    client = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
+    cleanup.callback(client.wait)
+    cleanup.callback(client.terminate)
+    return client
 
 
 def measure(fleet: Fleet, rounds: int, seconds: float) -> dict[str, Any]:
@@ -267,9 +220,9 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> dict[str, Any]:
     fleet.add()
     added = fleet.add()
     time.sleep(SETTLE_S)
-    _, stopped_s = fleet.remove(signal.SIGTERM)
+    stopped_s = fleet.remove(signal.SIGTERM)
     time.sleep(SETTLE_S)
-    _, killed_s = fleet.remove(signal.SIGKILL)
+    killed_s = fleet.remove(signal.SIGKILL)
     time.sleep(SETTLE_S)
     ended = time.time()
     records = stored_labels(fleet.stack.bootstrap_servers)
@@ -278,10 +231,7 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> dict[str, Any]:
     times = [record.at for record in records if began + SETTLE_S <= record.at <= ended]
     first_label = min(record.at for record in records if record.pid == added.process.pid)
     rates = [[round(rate(records, window), 1) for window in windows] for windows in (one, many)]
-    return {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
+    return circumstances() | {
         "one": rates[0],
         "many": rates[1],
         "four_times_one": statistics.median(rates[1]) / statistics.median(rates[0]),

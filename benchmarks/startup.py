@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
+from figures import save
 from pictures import write_photos
 
 BAR_S = 2.0
@@ -178,8 +179,7 @@ def main(*, starts: int, out: Path) -> None:
         "median_s": statistics.median(start.total for start in measured),
         "median_cpu_s": statistics.median(start.cpu_s for start in measured),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    save(out, figures)
     table = Table(
         "", "median", "least", "most", title=f"Seconds from start to first label, a model of {model_mb:.1f} MB", title_justify="left"
     )

@@ -62,10 +62,15 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._pipe.send(None)
-        self._process.join(timeout=10)
         if self._process.is_alive():
-            self._process.kill()
+            self._pipe.send(None)
+            self._process.join(timeout=10)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.join()
 
     @property
     def pid(self) -> int:
@@ -75,6 +80,10 @@ class Worker:
     def begin(self, *arguments: object) -> None:
         """Start the work."""
         self._pipe.send(arguments)
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether the work has ended; waits so long for it."""
+        return self._pipe.poll(timeout_s)
 
     def result(self) -> Measured:
         """Wait for the work to end."""
