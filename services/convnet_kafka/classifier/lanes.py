@@ -192,6 +192,7 @@ class LaneReader:
         try:
             while not self._finish.wait(self._commit_interval_s):
                 self._commit_when_due()
+            self._take_notes_back()
             self._consumer.commit(wait=True)
             self._consumer.close()
         except KafkaException as error:
@@ -407,6 +408,17 @@ class LaneReader:
             claim = self._claims.get(partition)
             if claim is not None and claim.watch is not None and claim.position >= 0:
                 self._consumer.annotate(partition, claim.position, claim.watch.resting(claim.position))
+
+    def _take_notes_back(self) -> None:
+        """Before the group is left: on the way out librdkafka says of no commit that it is there, and others would wait with us."""
+        partitions = frozenset(self._claims)
+        with self._settled:
+            if not self._blameless or self._in_flight(partitions):
+                return
+            self._rest(partitions)
+            for claim in self._claims.values():
+                claim.watch = None
+            self._watched = 0
 
     def _drop(self, partitions: frozenset[int]) -> None:
         ends = dict(end for batch in self._outstanding for end in batch.ends)
