@@ -127,11 +127,12 @@ def stored_labels(bootstrap_servers: str) -> list[Stored]:
     try:
         partitions = consumer.list_topics("convnet.labels", timeout=30).topics["convnet.labels"].partitions
         consumer.assign([TopicPartition("convnet.labels", partition, OFFSET_BEGINNING) for partition in partitions])
-        left = len(partitions)
+        # New labels come while these are read: a partition may end more than once.
+        left = set(partitions)
         while left:
             for message in consumer.consume(1000, 1.0):
                 if message.error() is not None:
-                    left -= 1
+                    left.discard(message.partition() or 0)
                 elif labels := len(labels_in(message.headers(), message.value())):
                     pid = required_header(checked_headers(message.headers()), "by").partition("/")[0].rpartition("-")[2]
                     found.append(Stored(message.timestamp()[1] / 1000, labels, int(pid)))
@@ -197,8 +198,8 @@ def main(*, rounds: int, seconds: float, out: Path) -> None:
 
 def send(cleanup: ExitStack, stack: Stack, folder: Path) -> subprocess.Popen[bytes]:
     """A client that sends a folder and reads its labels, until it is ended."""
-    command = [sys.executable, "-m", "convnet_kafka", "classify", str(folder), "--server", stack.server_url, "--output", "/dev/null"]
-    client = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "convnet_kafka", "classify", str(folder), "--server", stack.server_url, "--quiet"]
+    client = subprocess.Popen([*command, "--output", f"{folder}.ndjson"])
     cleanup.callback(client.wait)
     cleanup.callback(client.terminate)
     return client

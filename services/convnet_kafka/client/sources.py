@@ -76,6 +76,9 @@ class Sources:
         self._stopped = True
         for feed in self._feeds:
             feed.stop()
+        # Both know us too: let go, what we hold is gone with us, and not when somebody looks for garbage.
+        self._feeds = []
+        self._items = iter(())
 
     def check(self, *, strict: bool = False) -> None:
         """Make sure that there is something to look into, reading nothing.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from convnet_kafka.client.api import Api, UploadAnswer
@@ -99,9 +100,11 @@ class Uploads:
         self._retry = retry
         self._connections = connections
         self._strict = strict
+        self._stopping = asyncio.Event()
+        # Not a method: an object that is held by its own parts keeps the job's books until somebody looks for garbage.
+        self._pause = _interruptible(retry, self._stopping)
         self._patience = Patience(replace(retry, sleep=self._pause))
         self._size = RequestSize() if lane is Lane.BULK else RequestSize(images=MOST_FAST_IMAGES, most_images=MOST_FAST_IMAGES)
-        self._stopping = asyncio.Event()
         self.found_all = False
         self.found = 0
 
@@ -171,15 +174,6 @@ class Uploads:
             await self._pause(self._patience.pause_s(again.attempts))
         return [again] if again.names else []
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, unless told to stop."""
-        waits = {asyncio.ensure_future(self._retry.sleep(seconds)), asyncio.ensure_future(self._stopping.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
     def _settle(self, batch: Batch, answer: UploadAnswer) -> Batch:
         """Enter an answer into the books; returns the images whose fate it does not tell."""
         refused = [failure(name, code, detail) for name, (code, detail) in answer.refused.items()]
@@ -205,3 +199,17 @@ class Uploads:
 
     def _give_up(self, labels: list[Label]) -> None:
         self._mailbox.put(self._outcomes.given_up(labels))
+
+
+def _interruptible(retry: RetryPolicy, stopping: asyncio.Event) -> Callable[[float], Awaitable[None]]:
+    """The policy's sleep, unless told to stop."""
+
+    async def pause(seconds: float) -> None:
+        waits = {asyncio.ensure_future(retry.sleep(seconds)), asyncio.ensure_future(stopping.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    return pause
