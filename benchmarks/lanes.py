@@ -47,7 +47,7 @@ MOST_REFUSED = 0.01
 # Images on their way into Kafka or with a label that the feeder has not read yet, as a part of those that are to wait: what is in
 # flight beyond the lane. Small pictures are classified faster than they are sent, so more of them are there at the beginning.
 MORE = {DIGITS.name: 2.0, PHOTOS.name: 0.1}
-JOB_IMAGES = 20_000
+# One job that does not end.
 FOREVER = 10**9
 FILL_DEADLINE_S = 1800.0
 ALONE, CALLED, FLOODED = "bulk alone", "with calls", "flooded"
@@ -171,7 +171,7 @@ def main(*, photos: bool, waiting: int, callers: int, rounds: int, seconds: floa
         cleanup.callback(feeder.kill)
         caller = cleanup.enter_context(Worker(prepare_callers, stack.server_url, files, workload.content_type))
         lag = cleanup.enter_context(Lag(stack.bootstrap_servers))
-        feeder.begin(Plan(FOREVER, JOB_IMAGES, round(waiting * (1 + MORE[workload.name]))))
+        feeder.begin(Plan(FOREVER, FOREVER, round(waiting * (1 + MORE[workload.name]))))
         lag.wait_for(round(waiting * (1 + MORE[workload.name] / 2)), FILL_DEADLINE_S, lambda: at_work(feeder))
         console.print(f"{lag.images():,} {workload.what} wait in the bulk lane")
         lanes = Lanes(start(cleanup, stack, root, classifiers), lag, caller, callers)

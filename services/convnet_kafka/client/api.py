@@ -58,7 +58,6 @@ class Api:
 
     Args:
         url: `http://host:port`, with a path before `/v1` if a proxy adds one.
-        connections: uploads at once; the stream of labels and short calls come on top.
         key: the API key, where the server asks for one.
         tracing: whether calls are traced by the application's OpenTelemetry.
 
@@ -69,7 +68,7 @@ class Api:
         SettingsError: the address, the key, or tracing cannot be used.
     """
 
-    def __init__(self, url: str, connections: int, key: str | None = None, *, tracing: bool = False) -> None:
+    def __init__(self, url: str, key: str | None = None, *, tracing: bool = False) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise SettingsError(f"the server must be an http:// or https:// address, not {url!r}: for example http://127.0.0.1:8080")
@@ -77,7 +76,6 @@ class Api:
             # It is not shown: it may be a key with a line end behind it.
             raise SettingsError("the API key holds characters that no key has, or nothing: is it the right file or variable?")
         self._headers = {hdrs.AUTHORIZATION: f"Bearer {key}"} if key is not None else {}
-        self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._ask_first = True
         self._met = False
@@ -85,7 +83,9 @@ class Api:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections + 4),
+            # No limit of its own: a job's stream holds a connection until all its labels are there, and the uploads of as many jobs at
+            # once as there were connections waited behind their streams for ever. Each job bounds its uploads itself.
+            connector=aiohttp.TCPConnector(limit=0),
             request_class=_Request,
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_ANSWER_S),

@@ -17,7 +17,7 @@ class ClientOptions:
     """How a client behaves.
 
     Attributes:
-        connections: uploads at once, 1 to 64.
+        connections: uploads of a job at once, 1 to 64; the stream of its labels comes on top.
         retry: how patient it is with a server that is away or busy.
         strict: end with the first source that cannot be read (SourceError); otherwise it is named as a failure and the rest is sent.
         tracing: make spans of calls and labels with the application's own OpenTelemetry (docs/tracing.md), and pass the trace on.

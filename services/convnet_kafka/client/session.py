@@ -41,7 +41,7 @@ class Client:
 
     def __init__(self, server: str = DEFAULT_SERVER, options: ClientOptions | None = None, *, key: str | None = None) -> None:
         self._options = options or ClientOptions()
-        self._api = Api(server, self._options.connections, key, tracing=self._options.tracing)
+        self._api = Api(server, key, tracing=self._options.tracing)
         self._classifications: list[Classification] = []
 
     async def __aenter__(self) -> Self:

@@ -313,6 +313,15 @@ async def test_leaving_early_closes_the_job_with_what_was_accepted(server: FakeS
     assert server.job.closes[-1] == len(server.job.images) > 0
 
 
+async def test_many_jobs_at_once_do_not_wait_for_each_others_connections(server: FakeServer, quick: ClientOptions) -> None:
+    async def one(client: Client, job: int) -> int:
+        pictures = [(f"{job}-{number}.png", b"\x89PNG\r\n\x1a\n%d" % number) for number in range(300)]
+        return len([label async for label in client.classify(iter(pictures))])
+
+    async with Client(server.url, quick) as client, asyncio.timeout(60):
+        assert await asyncio.gather(*(one(client, job) for job in range(12))) == [300] * 12
+
+
 async def test_a_client_keeps_nothing_of_a_job_that_is_over(server: FakeServer, quick: ClientOptions) -> None:
     """Not even until somebody looks for garbage: few objects hold much here, so that Python sees no reason to look."""
     gc.collect()

@@ -35,7 +35,7 @@ def test_off_is_nothing_at_all(monkeypatch: pytest.MonkeyPatch, environment: dic
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert tracing.start("server") is None
-    assert Api("http://127.0.0.1:1", 1).traces is None
+    assert Api("http://127.0.0.1:1").traces is None
 
 
 def test_off_imports_nothing_of_opentelemetry() -> None:
@@ -69,7 +69,7 @@ def test_a_missing_extra_is_told_with_what_to_install(monkeypatch: pytest.Monkey
     with pytest.raises(SettingsError, match=r"convnet-kafka\[tracing\]"):
         tracing.start("server")
     with pytest.raises(SettingsError, match=r"convnet-kafka\[tracing\]"):
-        Api("http://127.0.0.1:1", 1, tracing=True)
+        Api("http://127.0.0.1:1", tracing=True)
 
 
 @pytest.mark.parametrize(
