@@ -44,9 +44,8 @@ from workload import DIGITS, PHOTOS
 LIMIT_MS = {DIGITS.name: 150.0, PHOTOS.name: 300.0}
 # More than this part of the calls refused, and the 99th percentile says nothing.
 MOST_REFUSED = 0.01
-# Images on their way into Kafka or with a label that the feeder has not read yet, as a part of those that are to wait: what is in
-# flight beyond the lane. Small pictures are classified faster than they are sent, so more of them are there at the beginning.
-MORE = {DIGITS.name: 2.0, PHOTOS.name: 0.1}
+# What is in flight beyond the images that are to wait, as a part of them: on their way into Kafka, or with a label that is not read yet.
+MORE = {DIGITS.name: 0.5, PHOTOS.name: 0.1}
 # One job that does not end.
 FOREVER = 10**9
 FILL_DEADLINE_S = 1800.0

@@ -33,6 +33,7 @@ from convnet_kafka.messages import checked_headers, required_header
 from convnet_kafka.replies import labels_in
 from figures import Bar, circumstances, judge, save
 from lag import Lag
+from processes import cpu_by_process
 from quota import Quota
 from replicas import Replica
 from waits import DEADLINE_S, wait
@@ -78,6 +79,10 @@ class Fleet:
         quota.add(replica.process.pid)
         return replica
 
+    def cpu_s(self) -> float:
+        """CPU seconds of all so far."""
+        return sum(cpu_by_process({"classifier": replica.process.pid})["classifier"] for replica in self.replicas)
+
     def remove(self, number: signal.Signals) -> float:
         """End the first one; when its partitions have other owners, says after how many seconds that was."""
         replica = self.replicas.pop(0)
@@ -121,37 +126,46 @@ class Stored:
 
 
 def stored_labels(bootstrap_servers: str) -> list[Stored]:
-    """All records, in the order of time."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "scaling", "enable.partition.eof": True})
+    """All records that there are now, in the order of time. More may come meanwhile, so nobody waits for an end."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "scaling"})
     found: list[Stored] = []
     try:
         partitions = consumer.list_topics("convnet.labels", timeout=30).topics["convnet.labels"].partitions
-        consumer.assign([TopicPartition("convnet.labels", partition, OFFSET_BEGINNING) for partition in partitions])
-        # New labels come while these are read: a partition may end more than once.
-        left = set(partitions)
+        ends = {number: consumer.get_watermark_offsets(TopicPartition("convnet.labels", number), timeout=30) for number in partitions}
+        left = {number for number, (low, high) in ends.items() if high > low}
+        consumer.assign([TopicPartition("convnet.labels", number, OFFSET_BEGINNING) for number in left])
         while left:
             for message in consumer.consume(1000, 1.0):
-                if message.error() is not None:
-                    left.discard(message.partition() or 0)
-                elif labels := len(labels_in(message.headers(), message.value())):
+                if labels := len(labels_in(message.headers(), message.value())):
                     pid = required_header(checked_headers(message.headers()), "by").partition("/")[0].rpartition("-")[2]
                     found.append(Stored(message.timestamp()[1] / 1000, labels, int(pid)))
+                if (message.offset() or 0) + 1 >= ends[message.partition() or 0][1]:
+                    left.discard(message.partition() or 0)
     finally:
         consumer.close()
     return sorted(found)
 
 
-def rate(records: list[Stored], window: tuple[float, float]) -> float:
-    """Labels a second in a window."""
-    return sum(record.labels for record in records if window[0] <= record.at < window[1]) / (window[1] - window[0])
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time of undisturbed work: its beginning and end (Unix time), and the cores that all replicas used together."""
 
+    began: float
+    ended: float
+    cores: float
 
-def work(seconds: float) -> tuple[float, float]:
-    """A window of undisturbed work."""
-    time.sleep(SETTLE_S)
-    began = time.time()
-    time.sleep(seconds)
-    return began, time.time()
+    @classmethod
+    def of(cls, fleet: Fleet, seconds: float) -> Window:
+        """After a while, in which everybody has come to work."""
+        time.sleep(SETTLE_S)
+        before, began = fleet.cpu_s(), time.time()
+        time.sleep(seconds)
+        ended = time.time()
+        return cls(began, ended, (fleet.cpu_s() - before) / (ended - began))
+
+    def rate(self, records: list[Stored]) -> float:
+        """Labels a second in it."""
+        return sum(record.labels for record in records if self.began <= record.at < self.ended) / (self.ended - self.began)
 
 
 def pictures(folder: Path, files: list[Path], count: int) -> Path:
@@ -192,6 +206,7 @@ def main(*, rounds: int, seconds: float, out: Path) -> None:
     ]
     save(out, figures, bars)
     console.print(f"photos a second: one replica {figures['one']}, {MANY} replicas {figures['many']}")
+    console.print(f"cores used: one replica {figures['cores_of_one']}, {MANY} replicas {figures['cores_of_many']}")
     console.print(f"longest time without a label, one replica or more at work: {figures['longest_gap_s']:.2f} s")
     judge(bars, out, console)
 
@@ -207,15 +222,15 @@ def send(cleanup: ExitStack, stack: Stack, folder: Path) -> subprocess.Popen[byt
 
 def measure(fleet: Fleet, rounds: int, seconds: float) -> dict[str, Any]:
     """All figures."""
-    one: list[tuple[float, float]] = []
-    many: list[tuple[float, float]] = []
+    one: list[Window] = []
+    many: list[Window] = []
     fleet.add()
     began = time.time()
     for _ in range(rounds):
-        one.append(work(seconds))
+        one.append(Window.of(fleet, seconds))
         while len(fleet.replicas) < MANY:
             fleet.add()
-        many.append(work(seconds))
+        many.append(Window.of(fleet, seconds))
         while len(fleet.replicas) > 1:
             fleet.remove(signal.SIGTERM)
     fleet.add()
@@ -231,10 +246,12 @@ def measure(fleet: Fleet, rounds: int, seconds: float) -> dict[str, Any]:
         raise click.ClickException("the backlog ended too early: no figure holds")
     times = [record.at for record in records if began + SETTLE_S <= record.at <= ended]
     first_label = min(record.at for record in records if record.pid == added.process.pid)
-    rates = [[round(rate(records, window), 1) for window in windows] for windows in (one, many)]
+    rates = [[round(window.rate(records), 1) for window in windows] for windows in (one, many)]
     return circumstances() | {
         "one": rates[0],
         "many": rates[1],
+        "cores_of_one": [round(window.cores, 2) for window in one],
+        "cores_of_many": [round(window.cores, 2) for window in many],
         "four_times_one": statistics.median(rates[1]) / statistics.median(rates[0]),
         "added_s": first_label - added.started_at,
         "stopped_s": stopped_s,
