@@ -136,6 +136,8 @@ def stored_labels(bootstrap_servers: str) -> list[Stored]:
         consumer.assign([TopicPartition("convnet.labels", number, OFFSET_BEGINNING) for number in left])
         while left:
             for message in consumer.consume(1000, 1.0):
+                if message.error() is not None:
+                    continue  # told once more with what comes
                 if labels := len(labels_in(message.headers(), message.value())):
                     pid = required_header(checked_headers(message.headers()), "by").partition("/")[0].rpartition("-")[2]
                     found.append(Stored(message.timestamp()[1] / 1000, labels, int(pid)))
