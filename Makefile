@@ -58,7 +58,7 @@ bench: $(DEV) ## measure the whole path against the in-process limit, intake and
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/observability.py
 
-bench-long: $(DEV) ## measure a million images in one run, both lanes at once, and classifiers that come and go; takes an hour, as root on Linux
+bench-long: $(DEV) ## measure a million images in one run, both lanes at once, and classifiers that come and go; takes half an hour, as root on Linux
 	@missed=0; for run in million.py lanes.py "lanes.py --photos" scaling.py; do $(BIN)/python benchmarks/$$run || missed=1; done; exit $$missed
 
 faults: $(DEV) ## stream images while parts are killed, paused, cut off and replaced; the books must balance (build/ledger.json)
