@@ -22,6 +22,14 @@ IMAGES = 20_000
 # So that the faults fall into the stream and not behind it: a replica alone would label all of them within seconds.
 PACE = 150.0
 
+# Before its pod is deleted by force: the kubelet asks even that one to end, and the broker would have closed its files in good order.
+_KILL_JAVA = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    if (process / "comm").read_text() == "java\\n":
+        os.kill(int(process.name), signal.SIGKILL)
+"""
+
 # Run in the cluster: of each image the results in the labels topic, the first one counts.
 _LEDGER = """
 import collections, json
@@ -62,9 +70,10 @@ def test_each_picture_has_one_result_whatever_happens_to_those_that_serve(
         books = camera.books
         release.namespace.until(lambda: camera.labelled(500), 120, "the first labels")
         for what in disturbances(release, next_images, newest if stable != newest else 1):
-            seen, begun = len(books.told), time.monotonic()
+            begun = time.monotonic()
             what()
             # Each disturbance meets a stream that goes on, and the next one comes when it has gone on after it.
+            seen = len(books.told)
             release.namespace.until(lambda seen=seen: camera.labelled(seen + 500), 120, f"labels after {what.__name__}")
             gaps[what.__name__] = round(books.gap_s(begun, time.monotonic()), 1)
     books.balance()
@@ -83,6 +92,7 @@ def test_each_picture_has_one_result_whatever_happens_to_those_that_serve(
 
 def disturbances(release: Release, next_tag: str, version: int) -> list[Callable[[], None]]:
     """What happens, in this order."""
+    broker = f"{release.name}-kafka-0"
 
     def four_classifiers() -> None:
         release.scale("classifier", 4)
@@ -99,11 +109,13 @@ def disturbances(release: Release, next_tag: str, version: int) -> list[Callable
 
     def broker_ended() -> None:
         # Returns when it has ended: until then labels would go on coming.
-        release.namespace.kubectl("delete", "pod", f"{release.name}-kafka-0", timeout_s=90)
+        release.namespace.kubectl("delete", "pod", broker, timeout_s=90)
 
     def broker_gone() -> None:
-        release.delete_by_force("kafka")
+        release.namespace.execute(broker, "python", "-c", _KILL_JAVA)
+        release.namespace.kubectl("delete", "pod", broker, "--grace-period=0", "--force")
         release.namespace.until(lambda: release.pods("kafka"), 120, "the broker's next pod")
+        assert "since no clean shutdown file was found" in release.namespace.kubectl("logs", broker)
 
     def upgraded() -> None:
         before = {component: release.images_by_pod(component) for component in ("server", "classifier")}
