@@ -37,9 +37,11 @@ def pictures(digits: DigitsFolders, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-@pytest.fixture
-def stack(digits_models: Path, tmp_path: Path) -> Iterator[Stack]:
-    options = StackOptions(models=digits_models, data=tmp_path / "data", classifiers=2, broker_jvm_flags=("-XX:TieredStopAtLevel=1",))
+@pytest.fixture(scope="module")
+def stack(digits_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One for all tests here: what is killed comes back, and the next test finds it as it was left."""
+    data = tmp_path_factory.mktemp("stack") / "data"
+    options = StackOptions(models=digits_models, data=data, classifiers=2, broker_jvm_flags=("-XX:TieredStopAtLevel=1",))
     with Stack(options) as running:
         yield running
 
@@ -97,6 +99,7 @@ async def test_every_accepted_image_has_one_result_although_it_is_killed(victim:
     assert {name: label.label for name, label in outcomes.items() if name in accepted} == ledger.answers
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_the_books_of_the_metrics_balance_across_a_kill(stack: Stack, pictures: Path) -> None:
     classifiers = [stack.urls[name] for name in ("classifier-1", "classifier-2")]

@@ -19,7 +19,7 @@ SERVICES = Path(__file__).parents[2] / "services" / "convnet_kafka"
 # Nobody listens there: clients are made, and asked nothing.
 NOWHERE = "127.0.0.1:1"
 # The local broker's own readiness probe speaks to a broker that has no settings of ours yet.
-NOT_OURS = {"local/broker.py"}
+NOT_OURS = {"local/brokerprobe.py"}
 
 OAUTH = {"sasl.oauthbearer.config": "principal=tester", "enable.sasl.oauthbearer.unsecure.jwt": True}
 
