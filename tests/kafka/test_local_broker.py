@@ -30,6 +30,7 @@ from convnet_kafka.local.jars import Advance, ensure_jars
 from convnet_kafka.local.java import find_java, java_at
 from convnet_kafka.local.kafkajars import Jar
 from convnet_kafka.local.process import HOST, free_ports, port_is_free
+from support.tools import missing
 from support.waiting import until
 
 MakeBroker = Callable[..., LocalBroker]
@@ -135,7 +136,7 @@ def test_broker_outlives_the_thread_that_started_it_and_stop_leaves_nothing(make
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="other systems do not list what a process has mapped")
 def test_it_starts_with_what_an_earlier_start_left(broker: LocalBroker) -> None:
     if find_java().major < 25:
-        pytest.skip("needs Java 25")
+        missing("this machine's Java is older than 25, the first that keeps such a cache")
     assert ".aot" in Path(f"/proc/{broker.pid}/maps").read_text()
 
 

@@ -6,7 +6,6 @@ Owns no objects: what a test makes lies in a namespace of its own (`tests/cluste
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -202,8 +201,3 @@ def finished(namespace: Namespace, task: Object, timeout_s: float = 180.0) -> st
         raise CommandFailed(f"pod {name} failed:\n{printed[-4000:]}")
     namespace.kubectl("delete", "pod", name, "--wait=false")
     return printed
-
-
-def in_ci() -> bool:
-    """Whether what is missing is a failure."""
-    return bool(os.environ.get("CI"))

@@ -62,7 +62,7 @@ class LocalBroker:
         log_to_stdout: Kafka's log goes to our stdout as well, as a container's should.
         extra_jars: loaded beside Kafka's own, for what `overrides` name.
         start_cache: start with what an earlier start left for quicker ones, and prepare it once; False for the one that prepares it.
-        console: where fetching the jars is shown; stderr by default.
+        console: where fetching the jars, and what else is done once, is shown; stderr by default.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class LocalBroker:
         self._start_deadline_s = start_deadline_s
         self._jars = (*KAFKA_JARS, *extra_jars)
         self._start_cache = start_cache
-        self._console = console
+        self._console = console if console is not None else Console(file=sys.stderr)
         self._lock: FolderLock | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begin = 0  # bytes of the log that earlier runs wrote

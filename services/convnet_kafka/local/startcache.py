@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -22,28 +23,27 @@ _FIRST_JAVA = 25
 _ASIDE_PREFIX = ".preparing-"
 
 
-def flags(java: Java, jars: Sequence[Path], run: Callable[[str], None], console: Console | None) -> list[str]:
+def flags(java: Java, jars: Sequence[Path], run: Callable[[str], None], console: Console) -> list[str]:
     """JVM flags that use the cache, which is made first if there is none; none where there can be no cache.
 
     Args:
         java: the runtime.
         jars: Kafka's own, in the order of the class path; more may follow them there.
         run: starts and ends a broker with one more JVM flag.
-        console: told that the cache is being made; None tells nobody.
+        console: told that the cache is being made.
     """
     if java.major < _FIRST_JAVA:
         return []
     cache = jars[0].parent / f"start-{_key(java, jars)}.aot"
     if not cache.exists() and os.access(cache.parent, os.W_OK):
-        if console is not None:
-            console.print("preparing Kafka for quick starts, once: some seconds")
+        console.print("Preparing Kafka for quick starts, once: some seconds")
         _make(cache, run)
     return [f"-XX:AOTCache={cache}"] if cache.exists() and cache.stat().st_size else []
 
 
 def _make(cache: Path, run: Callable[[str], None]) -> None:
-    """Leaves an empty file where it cannot be made, so that not each start tries again."""
-    with tempfile.TemporaryDirectory(dir=cache.parent, prefix=_ASIDE_PREFIX) as aside:
+    """Leaves an empty file where it cannot be made, so that not each start tries again; nothing where not even that can be written."""
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=cache.parent, prefix=_ASIDE_PREFIX) as aside:
         made = Path(aside) / cache.name
         try:
             run(f"-XX:AOTCacheOutput={made}")
