@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -15,6 +16,7 @@ from convnet_kafka.certificates import first_end
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.identity import this_process
 from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options, with_statistics
+from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, RoundRobinPartitioner
 from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.kafka.reader import PartitionReader
@@ -95,6 +97,11 @@ class Backend:
             on_traced=on_traced,
         )
         self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)
+        # An image of the fast lane waits for no company, so it is the producer's to place.
+        self._partitioners: dict[Lane, Callable[[], int]] = {
+            Lane.BULK: RoundRobinPartitioner(lambda: self.backlog.partitions(Lane.BULK), BULK_LINGER_MS / 1000),
+            Lane.FAST: lambda: PRODUCER_CHOOSES,
+        }
         control = reader_options(config.kafka, f"{client}-control", share=READER_SHARE, max_record_bytes=MAX_CONTROL_BYTES)
         self.control = Control(control, self.topology.control)
         # The labels topic that is read here; changes only together with its readers, so that no job gets an offset of another topic.
@@ -132,6 +139,10 @@ class Backend:
     def producer(self, lane: Lane) -> AcknowledgedProducer:
         """The producer of a lane: bulk waits a little for company, fast sends at once."""
         return self._producers[lane]
+
+    def partitioner(self, lane: Lane) -> Callable[[], int]:
+        """Chooses the partition of each image of a lane."""
+        return self._partitioners[lane]
 
     def silent_s(self) -> float:
         """Seconds since Kafka last answered; infinite before the first time."""

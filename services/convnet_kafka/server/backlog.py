@@ -30,6 +30,8 @@ STILL_LOOKS = 5
 LEAST_WAITING = 50
 # Figures older than this are no reason to refuse anything.
 STALE_S = 30.0
+# So many looks that fail, and a partition may be without a leader.
+LED_LOOKS = 2
 # A topic that was just made has no leader for a moment: not worth a warning.
 FAILURES_BEFORE_WARNING = 5
 # The oldest image's wait is found by halving, to some 10 %: 7 halvings of the 19 doublings between 2 s and 7 days.
@@ -58,6 +60,7 @@ class LaneBacklog:
         oldest_s: seconds that the oldest has waited, to some 10 %; 0 below 2 s.
         expired: images that retention removed before they were done.
         at: `time.monotonic()` of the look.
+        partitions: of the lane's topic, each of which had a leader.
     """
 
     waiting: int
@@ -67,6 +70,7 @@ class LaneBacklog:
     oldest_s: float
     expired: int
     at: float
+    partitions: tuple[int, ...] = ()
 
     @property
     def drain_s(self) -> float | None:
@@ -172,7 +176,7 @@ class LaneWatch:
         overdue = 0 if self._overdue_s is None else self._older(behind, self._overdue_s)
         expired = sum(position.expired for position in found.values())
         self._tell_expired(expired)
-        return LaneBacklog(waiting, self._rate.rate, self._rate.still_s, overdue, self._oldest_s(behind), expired, at)
+        return LaneBacklog(waiting, self._rate.rate, self._rate.still_s, overdue, self._oldest_s(behind), expired, at, tuple(sorted(found)))
 
     def close(self) -> None:
         """Let Kafka go."""
@@ -238,6 +242,11 @@ class BacklogWatch:
     def lane(self, lane: Lane) -> LaneBacklog | None:
         """The lane as it was a moment ago; None when it could not be seen lately."""
         return self._found.get(lane) if self.silent_s(lane) <= STALE_S else None
+
+    def partitions(self, lane: Lane) -> tuple[int, ...]:
+        """Those of the lane's topic, if all had a leader a moment ago; none when that is not known."""
+        found = self._found.get(lane)
+        return found.partitions if found is not None and self.silent_s(lane) <= LED_LOOKS * self._look_s else ()
 
     def silent_s(self, lane: Lane) -> float:
         """Seconds since the lane was last seen; infinite before the first time."""

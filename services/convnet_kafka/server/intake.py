@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError
 from prometheus_client import Counter
 
 from convnet_kafka.errors import KafkaUnavailable
+from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES
 from convnet_kafka.kafka.producer import AcknowledgedProducer, QueueFull
 from convnet_kafka.messages import ImageIds, clip, image_base_headers, image_headers, now_ms
 from convnet_kafka.server import sniff
@@ -89,6 +90,7 @@ class Intake:
         queue_full: counts waits for room.
         names: filled with the name of every image by its id, when given.
         available: False while Kafka is away: nothing is handed over then, so that nobody waits for it and memory does not fill.
+        partitioner: chooses each image's partition; by default the producer does.
         trace: of the request, when it is recorded.
         meanwhile: waited for, once all images are handed over, before Kafka's answers are: a label proves what an acknowledgement says,
             and one who waits for it need not be woken for both.
@@ -112,6 +114,7 @@ class Intake:
         queue_full: Counter,
         names: dict[str, str] | None = None,
         available: Callable[[], bool] = lambda: True,
+        partitioner: Callable[[], int] = lambda: PRODUCER_CHOOSES,
         trace: RequestTrace | None = None,
         meanwhile: Callable[[Intake], Awaitable[None]] | None = None,
         on_failure: Callable[[], None] | None = None,
@@ -128,6 +131,7 @@ class Intake:
         self._queue_full = queue_full
         self._names = names
         self._available = available
+        self._partitioner = partitioner
         self._trace = trace
         self._meanwhile = meanwhile
         self._on_failure = on_failure
@@ -158,7 +162,7 @@ class Intake:
             base, on_answer = [*base, ("traceparent", sent.traceparent.encode())], sent.answered
         headers = image_headers(base, image=image, name=name, content_type=content_type)
         try:
-            self._delivery.send(self._topic, content, headers, tag=name, on_answer=on_answer)
+            self._delivery.send(self._topic, content, headers, partition=self._partitioner(), tag=name, on_answer=on_answer)
         except QueueFull:
             return False
         self._handed_over += 1

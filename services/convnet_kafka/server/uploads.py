@@ -78,6 +78,7 @@ class Uploads:
                 acknowledge_s=self._acknowledge_s,
                 queue_full=self._metrics.queue_full,
                 available=self._backend.available,
+                partitioner=self._backend.partitioner(job.lane),
                 trace=trace_of(request),
             )
             try:
