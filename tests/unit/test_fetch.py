@@ -108,7 +108,7 @@ def test_links_are_passed_over(served: dict[str, bytes], tmp_path: Path) -> None
     assert files_in(tmp_path / "data") == PICTURES
 
 
-@pytest.mark.parametrize("archive", [b"no archive at all", tar_of(PICTURES)[:60], tar_of({})])
+@pytest.mark.parametrize("archive", [b"no archive at all", tar_of(PICTURES)[:60], tar_of({})], ids=["no archive", "cut", "empty"])
 def test_what_is_no_whole_archive_is_said(served: dict[str, bytes], tmp_path: Path, archive: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"no whole tar or zip|holds no files"):
         fetch(url(served, archive), tmp_path / "data")
