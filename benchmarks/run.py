@@ -29,8 +29,8 @@ from processes import MICRO, cpu_by_process, kind, peak_mib
 from workers import Worker, prepare_client, prepare_limit
 from workload import DIGITS, PHOTOS
 
-# The broker's JVM compiles its hot paths during the first tens of thousands of records, and pools fill.
-WARM_UP_ROUNDS = 4
+# The broker's JVM compiles its hot paths during the first hundreds of thousands of records, and pools fill.
+WARM_UP_ROUNDS = 5
 # The ratio that the whole path is to reach.
 BAR = {DIGITS.name: 0.60, PHOTOS.name: 0.85}
 

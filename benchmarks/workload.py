@@ -32,7 +32,7 @@ class Workload:
         content_type: of every picture.
         write: puts `count` pictures into a folder and gives them, in the order of their names.
         options: of `convnet-kafka train`.
-        images: a round's, by default: some seconds of work on two cores.
+        images: a round's, by default: ten seconds of work on two cores, so that its ends weigh little.
         single: calls of `classify` with one picture in flight, by default.
     """
 
@@ -78,7 +78,7 @@ DIGITS = Workload(
     content_type="image/png",
     write=pictures.write_pictures,
     options=("--network", "original", "--height", str(pictures.SIDE), "--width", str(pictures.SIDE), "--colors", "grey"),
-    images=50_000,
+    images=100_000,
     single=500,
 )
 PHOTOS = Workload(
@@ -87,6 +87,6 @@ PHOTOS = Workload(
     content_type="image/jpeg",
     write=pictures.write_photos,
     options=("--network", "efficientnet-lite0", "--height", "224", "--width", "224", "--colors", "rgb"),
-    images=600,
+    images=1_500,
     single=100,
 )

@@ -104,6 +104,7 @@ def test_gitops_examples_name_charts_and_values_that_are_there() -> None:
 
 def test_gitops_examples_make_no_secrets() -> None:
     """What is generated would change at each rendering."""
+    required("helm", HOW_HELM)
     values = yaml.safe_load((K8S / "values" / "production.yaml").read_text())
     again = [yaml_objects(render(Rendering("convnet-kafka", "convnet", "", "production"))) for _ in range(2)]
     assert again[0] == again[1]
