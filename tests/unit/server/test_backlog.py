@@ -172,3 +172,14 @@ def test_the_watch_goes_on_after_kafka_was_away_and_lets_it_go_at_its_end() -> N
     assert found.at <= time.monotonic()
     watch.close(5)
     assert log.closed
+
+
+def test_partitions_are_told_only_while_looks_succeed() -> None:
+    log = Log()
+    watch = BacklogWatch({Lane.BULK: LaneWatch(Lane.BULK, log, overdue_s=None, longest_s=600)}, 0.05)
+    assert watch.partitions(Lane.BULK) == ()
+    watch.start()
+    until(lambda: watch.partitions(Lane.BULK) == (0,), what="a look")
+    log.away = True  # as when a partition has lost its leader
+    until(lambda: watch.partitions(Lane.BULK) == (), what="the last look being too old")
+    watch.close(5)
