@@ -32,7 +32,7 @@ from workload import DIGITS
 TOPIC = "latency.echo"
 STAGES = "convnet_classifier_stage_seconds"
 # Pools fill and the JVM compiles during the first ones.
-WARM_UP_BLOCKS = 3
+WARM_UP_BLOCKS = 150
 LOST_S = 10.0
 
 

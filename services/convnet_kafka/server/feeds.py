@@ -1,12 +1,13 @@
 """Who reads the labels topic: a live feed of each partition that is followed, and scans for those who are behind.
 
 A scan hands its followers over to the feed when it gets there; the hand-over is decided on the event loop, by offset, so nothing is
-seen twice and nothing is missed. Reads run in a pool of threads; each reader has one read at a time.
+seen twice and nothing is missed. Reads run in a pool of threads: a feed keeps its thread, a scan asks for one read at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -56,12 +57,20 @@ class RecordReader(Protocol):
 
 
 class LiveFeed:
-    """Reads the end of one partition for all who follow jobs there."""
+    """Reads the end of one partition for all who follow jobs there.
+
+    Its thread reads on by itself and wakes the event loop for what it found: a caller waits for the label, not for the next read to be
+    asked for, which costs as much as all the rest of showing it.
+    """
 
     def __init__(self, reader: RecordReader, partition: int, skipped: Skipped, on_traced: OnTraced | None = None) -> None:
         self._reader = reader
         self._on_traced = on_traced
         self._skipped = skipped
+        self._stopped = threading.Event()
+        # One read may wait to be shown while the next is under way, not more: back-pressure.
+        self._room = threading.Semaphore(1)
+        self._gather_s = 0.0
         self.partition = partition
         self.followers: Followers = {}
         # Every record before this offset has been dispatched; None until the end of the log is known.
@@ -83,17 +92,19 @@ class LiveFeed:
         self.unused_since = time.monotonic()
 
     async def run(self, pool: Executor) -> None:
-        """Read until cancelled; Kafka's absence is waited out."""
+        """Read until cancelled; Kafka's absence is waited out. Its thread ends with the read under way."""
         loop = asyncio.get_running_loop()
         await self._start(loop, pool)
-        gather_s = 0.0
-        while True:
-            messages = await loop.run_in_executor(pool, self._reader.read, MAX_EVENTS, READ_WAIT_S, gather_s)
-            shown = self._advance(messages) if messages else 0
-            if shown:
-                await asyncio.sleep(0)  # who was shown something has the next turn, not the next read: a caller waits for it
-            busy = sum(map(len, messages)) >= BUSY_BYTES
-            gather_s = max(GATHER_S if busy else 0.0, min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S))
+        broken: asyncio.Future[None] = loop.create_future()
+        reading = loop.run_in_executor(pool, self._read_on, loop, broken)
+        try:
+            await asyncio.wait({reading, broken}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (broken, reading):
+                if ended.done():
+                    ended.result()
+        finally:
+            self._stopped.set()
+            self._room.release()
 
     async def _start(self, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
         while self.position is None:
@@ -103,6 +114,30 @@ class LiveFeed:
                 logger.warning("labels cannot be read", partition=self.partition, error=str(error))
                 await asyncio.sleep(RETRY_S)
         self.ready.set()
+
+    def _read_on(self, loop: asyncio.AbstractEventLoop, broken: asyncio.Future[None]) -> None:
+        """In a thread: hand every read to the loop."""
+        busy = False
+        while not self._stopped.is_set():
+            gather_s = max(GATHER_S if busy else 0.0, self._gather_s)
+            messages = self._reader.read(MAX_EVENTS, READ_WAIT_S, gather_s)
+            busy = sum(map(len, messages)) >= BUSY_BYTES
+            if messages:
+                self._room.acquire()
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._show, messages, broken)
+
+    def _show(self, messages: list[Message], broken: asyncio.Future[None]) -> None:
+        """On the loop: show a read to the followers; what goes wrong ends the feed."""
+        self._room.release()
+        if self._stopped.is_set() or broken.done():
+            return
+        try:
+            shown = self._advance(messages)
+        except Exception as error:  # noqa: BLE001 - the boundary of the loop: `run` raises it
+            broken.set_exception(error)
+        else:
+            self._gather_s = min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S)
 
     def _advance(self, messages: list[Message]) -> int:
         end, shown = dispatch(messages, self.followers, self._skipped, self._on_traced)

@@ -231,6 +231,10 @@ class SeenJobs:
         self._limit_bytes = limit_bytes
         self._count_repeats = count_repeats
         self._jobs: OrderedDict[str, SeenResults] = OrderedDict()
+        # Sizes when they were looked at last, and the jobs that may have grown since: a look costs what is read, not what is remembered.
+        self._sizes: dict[str, int] = {}
+        self._changing: set[str] = set()
+        self._total = 0
 
     def get(self, job: str, start: int) -> SeenResults:
         """What has been seen of a job; nothing yet when it is new here or was forgotten."""
@@ -238,17 +242,33 @@ class SeenJobs:
         if seen is None:
             seen = self._jobs[job] = SeenResults(start, self._count_repeats)
         self._jobs.move_to_end(job)
+        self._changing.add(job)
         return seen
 
     def clear(self) -> None:
         """Forget all."""
         self._jobs.clear()
+        self._sizes.clear()
+        self._changing.clear()
+        self._total = 0
 
     def shrink(self, in_use: set[SeenResults]) -> None:
         """Forget jobs that nobody reads until the rest fits."""
-        total = sum(seen.size_bytes for seen in self._jobs.values())
-        for job in list(self._jobs):
-            if total <= self._limit_bytes:
-                return
-            if self._jobs[job] not in in_use:
-                total -= self._jobs.pop(job).size_bytes
+        for job in list(self._changing):
+            seen = self._jobs[job]
+            size = seen.size_bytes
+            self._total += size - self._sizes.get(job, 0)
+            self._sizes[job] = size
+            if seen not in in_use:
+                self._changing.discard(job)
+        too_much = self._total - self._limit_bytes
+        gone = []
+        for job, seen in self._jobs.items():
+            if too_much <= 0:
+                break
+            if seen not in in_use:
+                gone.append(job)
+                too_much -= self._sizes[job]
+        for job in gone:
+            del self._jobs[job]
+            self._total -= self._sizes.pop(job)
