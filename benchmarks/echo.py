@@ -8,6 +8,7 @@ requests first.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,28 +16,26 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from workers import Worker
 
-TOPIC = "benchmark.echo"
 LOST_S = 10.0
 # After so many of each kind the compiler has little left to do.
 WARM_REQUESTS = 40_000
 
 
 def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
-    """Produce and consume one record at a time; seconds of each."""
+    """Produce and consume one record at a time, on a topic of its own; seconds of each."""
+    topic = f"benchmark.echo.{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})  # held: a client that is collected fails what it was asked
-    # Small segments that go soon: what is echoed may be photos.
-    settings = {"retention.bytes": str(1 << 26), "segment.bytes": str(1 << 25)}
-    admin.create_topics([NewTopic(TOPIC, 1, 1, config=settings)])[TOPIC].result(20)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
     # Durable as ours are, and as quick as they can be.
     producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "acks": "all", "linger.ms": 0})
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "echo", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
-    consumer.assign([TopicPartition(TOPIC, 0, 0)])
+    consumer.assign([TopicPartition(topic, 0, 0)])
 
     def work(content: bytes, count: int) -> list[float]:
         seconds = []
         for _ in range(count):
             started = time.perf_counter()
-            producer.produce(TOPIC, content, partition=0)
+            producer.produce(topic, content, partition=0)
             producer.poll(0)
             message = consumer.poll(LOST_S)
             if message is None or message.error() is not None:

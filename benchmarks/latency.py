@@ -18,47 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without `as`
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
+from echo import prepare_echo, warm_up
 from figures import MS, percentiles, save
 from workers import Worker
 from workload import DIGITS
 
-TOPIC = "latency.echo"
 STAGES = "convnet_classifier_stage_seconds"
-# Pools fill and the JVM compiles during the first ones.
-WARM_UP_BLOCKS = 150
-LOST_S = 10.0
-
-
-def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
-    """Produce and consume one record at a time; seconds of each."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})  # held: a client that is collected fails what it was asked
-    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(20)
-    # Durable as ours are, and as quick as they can be.
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "acks": "all", "linger.ms": 0})
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "echo", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
-    consumer.assign([TopicPartition(TOPIC, 0, 0)])
-
-    def work(content: bytes, count: int) -> list[float]:
-        seconds = []
-        for _ in range(count):
-            started = time.perf_counter()
-            producer.produce(TOPIC, content, partition=0)
-            producer.poll(0)
-            message = consumer.poll(LOST_S)
-            if message is None or message.error() is not None:
-                raise RuntimeError("the echo did not come back")
-            seconds.append(time.perf_counter() - started)
-        producer.flush(LOST_S)
-        return seconds
-
-    return work
+# Pools fill during the first ones; the broker is warm before.
+WARM_UP_BLOCKS = 20
 
 
 def prepare_alone(models: Path) -> Callable[[bytes, int], list[float]]:
@@ -132,6 +104,7 @@ def main(*, block: int, blocks: int, out: Path) -> None:
         files = DIGITS.write(root / "pictures", 400)
         DIGITS.train(root / "models", files, "float32")
         stack = cleanup.enter_context(Stack(StackOptions(models=root / "models", data=root / "data", classifiers=1)))
+        warm_up(stack.bootstrap_servers, files[0].read_bytes())
         workers = {
             "classify_ms": cleanup.enter_context(Worker(prepare_classify, stack.server_url)),
             "echo_ms": cleanup.enter_context(Worker(prepare_echo, stack.bootstrap_servers)),

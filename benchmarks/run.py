@@ -24,13 +24,14 @@ from rich.table import Table
 
 from convnet_kafka.local.stack import Stack, StackOptions
 from convnet_kafka.settings import ClassifierSettings
+from echo import warm_up as warm_up_broker
 from figures import percentiles, save, spread
 from processes import MICRO, cpu_by_process, kind, peak_mib
 from workers import Worker, prepare_client, prepare_limit
 from workload import DIGITS, PHOTOS
 
-# The broker's JVM compiles its hot paths during the first hundreds of thousands of records, and pools fill.
-WARM_UP_ROUNDS = 5
+# Pools fill, and what the broker's JVM compiles only for these requests. It has served some ten thousand others before.
+WARM_UP_ROUNDS = 3
 # The ratio that the whole path is to reach.
 BAR = {DIGITS.name: 0.60, PHOTOS.name: 0.85}
 
@@ -161,6 +162,7 @@ def main(
         cores = os.cpu_count() or 1
         limits = [cleanup.enter_context(Worker(prepare_limit, root / "models", files[core::cores], max_batch)) for core in range(cores)]
         client = cleanup.enter_context(Worker(prepare_client, stack.server_url))
+        warm_up_broker(stack.bootstrap_servers, files[0].read_bytes()[:1000])
         for number in range(warm_up + count):
             if number == warm_up:
                 rounds = Rounds()

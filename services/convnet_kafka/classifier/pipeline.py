@@ -36,9 +36,9 @@ logger = structlog.get_logger(__name__)
 # Asked before a line is put together: a batch comes every few milliseconds.
 _gate = logging.getLogger(__name__)
 
-# Batches of one lane without an acknowledgement. One comes back in some 5 ms, so a handful keeps the loop busy; it bounds memory while
-# Kafka is away, and what is repeated after a kill.
-MAX_IN_FLIGHT = 16
+# Batches of one lane without an acknowledgement. One of bulk comes back in some 55 ms (service.LINGER_MS), in which the loop makes 20 of 64
+# small images at most; it bounds memory while Kafka is away, and what is repeated after a kill (quarantine.WATCHED_RECORDS).
+MAX_IN_FLIGHT = 24
 # How long the loop waits for a batch: with results in flight it must come back for their acknowledgements, else it only beats.
 WAIT_IN_FLIGHT_S = 0.005
 WAIT_IDLE_S = 0.1
@@ -230,6 +230,8 @@ class Pipeline:
         compared_s = model.compare()
         ended = time.perf_counter()
         self._handoff.served(lane, ended - started)
+        if lane is Lane.FAST:
+            self._lanes[Lane.BULK].sizer.disturbed()
         if not batch.alone and len(records) > model.unasked:  # what no model was asked about says nothing of what an image costs
             size = sum(len(record.content) for record in records)
             self._publisher.account(size)

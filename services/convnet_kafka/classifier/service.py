@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# Nobody waits for a bulk label, and one request of 64 labels costs the broker what a request of one does.
-LINGER_MS = {Lane.FAST: 0.0, Lane.BULK: 20.0}
+# Nobody waits for a bulk label, and one request of 500 labels costs the broker, the server and the client hardly more than one of 64.
+LINGER_MS = {Lane.FAST: 0.0, Lane.BULK: 50.0}
 # Parts of the process's memory budget for Kafka's buffers: bulk images wait in numbers, the rest is small.
 CONSUMER_SHARE = {Lane.FAST: 0.15, Lane.BULK: 0.5}
 PRODUCER_SHARE = {Lane.FAST: 0.1, Lane.BULK: 0.25}

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from convnet_kafka.classifier.batching import FIRST_BATCH, BatchSizer
+from convnet_kafka.classifier.batching import FIRST_BATCH, LATELY_S, BatchSizer
 from convnet_kafka.classifier.handoff import Batch, Handoff, Turns
 from convnet_kafka.messages import Lane
 from support.waiting import until
@@ -92,7 +92,7 @@ def test_closing_lets_everyone_go() -> None:
 
 
 def test_a_batch_holds_what_takes_the_time_it_may_take() -> None:
-    sizer = BatchSizer(64, max_seconds=0.040)
+    sizer = BatchSizer(64, max_seconds=0.040, undisturbed_seconds=0.040)
     assert sizer.limit() == FIRST_BATCH
     for _ in range(30):
         sizer.measured(10, 0.001, 1000)
@@ -103,7 +103,20 @@ def test_a_batch_holds_what_takes_the_time_it_may_take() -> None:
     assert sizer.limit() == 1
 
 
+def test_a_batch_may_take_longer_while_nobody_uses_the_other_lane() -> None:
+    now = 1000.0
+    sizer = BatchSizer(64, max_seconds=0.040, undisturbed_seconds=0.100, clock=lambda: now)
+    sizer.measured(4, 0.080, 4000)
+    assert sizer.limit() == 5
+    sizer.disturbed()
+    assert sizer.limit() == 2
+    now += LATELY_S - 0.1
+    assert sizer.limit() == 2
+    now += 0.1
+    assert sizer.limit() == 5
+
+
 def test_a_batch_is_bounded_in_bytes() -> None:
-    sizer = BatchSizer(64, max_seconds=1000, max_bytes=10_000_000)
+    sizer = BatchSizer(64, undisturbed_seconds=1000, max_bytes=10_000_000)
     sizer.measured(1, 0.001, 4_000_000)
     assert sizer.limit() == 2

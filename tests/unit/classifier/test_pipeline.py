@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import KafkaError
 
+from convnet_kafka.classifier.pipeline import MAX_IN_FLIGHT
 from convnet_kafka.classifier.results import ModelBroken
 from convnet_kafka.errors import KafkaUnavailable, NewerWireVersion
 from convnet_kafka.identity import this_process
@@ -221,10 +222,10 @@ def test_while_kafka_acknowledges_nothing_a_bounded_number_is_in_flight(rig: Mak
     for number in range(400):
         one.submit(picture(10), f"{number}.png")
     one.start()
-    until(lambda: producer.results_waiting == 16 * 8)
+    until(lambda: producer.results_waiting == MAX_IN_FLIGHT * 8)
     one.submit(picture(10), lane=Lane.FAST)
     one.wait_for_commit(1, Lane.FAST)
-    assert producer.results_waiting == 16 * 8
+    assert producer.results_waiting == MAX_IN_FLIGHT * 8
     producer.silent = False
     one.wait_for_commit(400)
 
