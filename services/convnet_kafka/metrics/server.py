@@ -12,7 +12,7 @@ from convnet_kafka.metrics.process import ProcessMetrics
 from convnet_kafka.metrics.values import ACKNOWLEDGEMENTS, LANES, NO_LANE, REFUSALS, REQUESTS
 
 _LANE: Labels = {"lane": LANES}
-# Routes by what they put images on, unless the job says otherwise; all others are of no lane.
+# Routes by what they put images on, unless the job says otherwise; opening a job says it too. All others are of no lane.
 LANE_OF = {"/v1/jobs/{job}/images": "bulk", "/v1/classify": "fast"}
 # Answers from here on are errors: how long those took says nothing of how long the work takes.
 _ERRORS = 400
@@ -60,7 +60,7 @@ class ServerMetrics:
         return self.requests.labels(lane, route, str(status)), self.request_seconds.labels(lane, route)
 
     def _http(self, make: Catalogue) -> None:
-        of: Labels = {"lane": "bulk or fast: uploads and classify, none: all else", "route": "template of the path"}
+        of: Labels = {"lane": "bulk or fast: opening jobs, uploads and classify, none: all else", "route": "template of the path"}
         self.requests = make.counter(
             "convnet_server_requests_total",
             "Requests answered, by route and status.",

@@ -139,7 +139,7 @@ def check_body(request: web.Request, limits: BodyLimits) -> Kind:
         what = {Kind.IMAGE: "an image may have", Kind.ZIP: "a zip archive may have"}.get(kind, "a request may have")
         raise Problem("too-large", f"the body has {request.content_length} bytes; {what} {limit}")
     if kind is Kind.IMAGE:
-        image_name(request)
+        _given_name(request)
     elif kind is Kind.MULTIPART:
         boundary_of(request.headers["Content-Type"])
     return kind
@@ -151,7 +151,13 @@ def image_name(request: web.Request) -> str:
     Raises:
         Problem: it cannot be one.
     """
-    given = request.query.get("name") or request.headers.get("Idempotency-Key") or str(uuid.uuid4())
+    return _given_name(request) or str(uuid.uuid4())
+
+
+def _given_name(request: web.Request) -> str | None:
+    given = request.query.get("name") or request.headers.get("Idempotency-Key")
+    if not given:
+        return None
     # Header bytes that are not UTF-8 arrive as lone surrogates.
     name = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     wrong = bad_name(name)

@@ -68,8 +68,8 @@ class LiveFeed:
         self._on_traced = on_traced
         self._skipped = skipped
         self._stopped = threading.Event()
-        # One read may wait to be shown while the next is under way, not more: back-pressure.
-        self._room = threading.Semaphore(1)
+        # Held while a read waits to be shown; the next one is under way meanwhile, but is not handed over: back-pressure.
+        self._handed_over = threading.Lock()
         self._gather_s = 0.0
         self.partition = partition
         self.followers: Followers = {}
@@ -104,7 +104,7 @@ class LiveFeed:
                     ended.result()
         finally:
             self._stopped.set()
-            self._room.release()
+            self._let_go()
 
     async def _start(self, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
         while self.position is None:
@@ -123,13 +123,13 @@ class LiveFeed:
             messages = self._reader.read(MAX_EVENTS, READ_WAIT_S, gather_s)
             busy = sum(map(len, messages)) >= BUSY_BYTES
             if messages:
-                self._room.acquire()
+                self._handed_over.acquire()
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(self._show, messages, broken)
 
     def _show(self, messages: list[Message], broken: asyncio.Future[None]) -> None:
         """On the loop: show a read to the followers; what goes wrong ends the feed."""
-        self._room.release()
+        self._let_go()
         if self._stopped.is_set() or broken.done():
             return
         try:
@@ -138,6 +138,11 @@ class LiveFeed:
             broken.set_exception(error)
         else:
             self._gather_s = min(shown * FOLLOWER_COST_S, LONGEST_GATHER_S)
+
+    def _let_go(self) -> None:
+        """The thread may hand over its next read."""
+        with suppress(RuntimeError):  # it has handed over none
+            self._handed_over.release()
 
     def _advance(self, messages: list[Message]) -> int:
         end, shown = dispatch(messages, self.followers, self._skipped, self._on_traced)

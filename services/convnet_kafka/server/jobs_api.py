@@ -12,6 +12,7 @@ from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.producer import QueueFull
 from convnet_kafka.messages import Lane
 from convnet_kafka.replies import close_headers, close_value
+from convnet_kafka.server.accesslog import note_lane
 from convnet_kafka.server.admission import check_serving
 from convnet_kafka.server.api_models import CloseRequest, JobShown, OpenedJob
 from convnet_kafka.server.auth import GUARD, caller
@@ -58,8 +59,9 @@ class JobsApi:
     )
     async def open(self, request: web.Request) -> web.Response:
         """201 with a new job's id."""
-        check_serving(self._lifecycle)
         wanted = lane(request)
+        note_lane(request, wanted)  # a job that cannot be opened is an upload that cannot begin
+        check_serving(self._lifecycle)
         if wanted is Lane.FAST:
             request.app[GUARD].admit_to(request, wanted)
         job = self._backend.open_job(caller(request).tenant, wanted)

@@ -21,7 +21,7 @@ def ingest() -> str:
         ),
         number(
             "5xx",
-            "Share of uploads and classify calls that end in a 5xx.",
+            "Share of uploads, classify calls and jobs to be opened that end in a 5xx.",
             "percentunit",
             Query(
                 f"({rate('convnet_server_requests_total', lane__re='bulk|fast', status__re='5..')} or vector(0)) / "
@@ -60,7 +60,7 @@ def ingest() -> str:
         ),
         graph(
             "Answers by status",
-            "Of uploads and classify calls. 401, 403: keys; 409, 413: what senders send; 429: a limit; 503: load or Kafka.",
+            "Of uploads, classify calls and jobs to be opened. 401, 403: keys; 409, 413: what senders send; 429: a limit; 503: load or Kafka.",
             "reqps",
             Query(rate("convnet_server_requests_total", "lane", "status", lane__re="bulk|fast"), "{{lane}} {{status}}"),
             stacked=True,
@@ -80,7 +80,7 @@ def ingest() -> str:
             "Request time",
             "From headers to answer, of answers below 400. A classify call waits for its labels, an upload for Kafka.",
             "s",
-            *quantiles("convnet_server_request_seconds", "lane", lane__re="bulk|fast"),
+            *quantiles("convnet_server_request_seconds", "lane", lane__re="bulk|fast", route__not="/v1/jobs"),
         ),
         graph(
             "Taking in",
@@ -190,7 +190,11 @@ def ingest() -> str:
             "Mean size of a request",
             "Bytes of body for each upload, and the mean seconds that it takes.",
             "bytes",
-            Query(f"{rate('convnet_server_upload_bytes_total')} / {rate('convnet_server_request_seconds_count', lane='bulk')}", "bytes"),
+            Query(
+                f"{rate('convnet_server_upload_bytes_total')} / "
+                f"{rate('convnet_server_request_seconds_count', lane__re='bulk|fast', route__not='/v1/jobs')}",
+                "bytes",
+            ),
             width=6,
         ),
         graph(
