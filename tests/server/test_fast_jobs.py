@@ -89,3 +89,13 @@ async def test_the_client_sends_a_job_on_the_fast_lane_and_goes_on_with_it(
         # It does not know that job's lane, and finds out what it takes.
         again = [label async for label in client.classify([tmp_path], job=first.job)]
         assert len(again) == 350
+
+
+async def test_opening_a_job_counts_for_its_lane(one: aiohttp.ClientSession) -> None:
+    """A job that cannot be opened is an upload that cannot begin: the objective of availability must see it."""
+    await open_fast(one)
+    await call(one, "POST", "/v1/jobs", 201)
+    async with one.get("/metrics") as answer:
+        metrics = await answer.text()
+    for lane in ("bulk", "fast"):
+        assert f'convnet_server_requests_total{{lane="{lane}",route="/v1/jobs",status="201"}}' in metrics

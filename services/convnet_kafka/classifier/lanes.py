@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -19,7 +18,9 @@ from confluent_kafka import KafkaException, Message
 from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.handoff import Batch, Claim, Handoff
 from convnet_kafka.classifier.lanecounts import LaneCounts
-from convnet_kafka.classifier.quarantine import LAST_TRY_AFTER_S, Stage, Watch
+from convnet_kafka.classifier.onebyone import OneByOne, Read
+from convnet_kafka.classifier.outstanding import Outstanding
+from convnet_kafka.classifier.quarantine import Stage, Watch
 from convnet_kafka.errors import ConvnetKafkaError, KafkaUnavailable
 from convnet_kafka.kafka.consumer import GroupEvents
 from convnet_kafka.kafka.history import Start
@@ -29,16 +30,8 @@ logger = structlog.get_logger(__name__)
 
 # How long one read waits for the first image; only bounds how fast the thread stops.
 READ_S = 0.1
-# Records that are handled alone have the loop to themselves for so long at a time: what the other lane waits for them at most.
-ALONE_SLICE_S = 0.1
-# How long the loop may take to end what it is at before it is asked for again.
-RESERVE_S = 1.0
 # After a note that Kafka did not take: a member's epoch or a coordinator is found again within some heartbeats.
 NOTE_AGAIN_S = 0.1
-
-
-# A record, and the claim it was read under.
-Read = tuple[Message, Claim]
 
 
 class LaneConsumer(Protocol):
@@ -96,13 +89,12 @@ class LaneReader:
         )
         self._stop = threading.Event()
         self._finish = threading.Event()
-        self._settled = threading.Condition()
         self._claims: dict[int, Claim] = {}
         self._watched = 0
         self._blameless = True
-        self._began_at = time.monotonic()
-        self._came_round_at = self._began_at
-        self._outstanding: deque[Batch] = deque()
+        self._came_round_at = time.monotonic()
+        self._outstanding = Outstanding()
+        self._one_by_one = OneByOne(lane, self._consumer, handoff, self._outstanding, counts, stop=self._stop, attend=self._attend)
         self._thread = threading.Thread(target=self._run, name=f"lane-{lane}", daemon=True)
 
     @property
@@ -122,7 +114,8 @@ class LaneReader:
 
     def start(self) -> None:
         """Join the group and read. Does not wait for Kafka."""
-        self._began_at = self._came_round_at = time.monotonic()
+        self._came_round_at = time.monotonic()
+        self._one_by_one.began()
         self._thread.start()
 
     def stop_reading(self) -> None:
@@ -131,28 +124,15 @@ class LaneReader:
 
     def settle(self) -> None:
         """Let offsets follow the results that Kafka has by now. For the loop."""
-        outstanding = self._outstanding
-        if not (outstanding and outstanding[0].stored):
-            return
-        with self._settled:
-            while outstanding and outstanding[0].stored:
-                ends = outstanding.popleft().ends
-                for claim, end in ends:
-                    claim.position = end
-                self._consumer.done({claim.partition: end for claim, end in ends if claim.held})
-            self._settled.notify_all()
+        self._outstanding.settle(self._consumer.done)
 
     def worked(self, batch: Batch) -> None:
         """The process has survived this batch; Kafka may not have its results yet. For the loop."""
-        with self._settled:
-            batch.worked = True
-            self._settled.notify_all()
+        self._outstanding.worked(batch)
 
     def abandon(self) -> None:
         """Forget what is outstanding: it is not committed, so it is read again, by us or others. For the loop, after `stop_reading`."""
-        with self._settled:
-            self._outstanding.clear()
-            self._settled.notify_all()
+        self._outstanding.abandon()
 
     def leave(self, *, blameless: bool = True) -> None:
         """Commit what is settled and leave the group, in the lane's thread; `join` waits for it.
@@ -163,8 +143,7 @@ class LaneReader:
         self._blameless = blameless
         self._stop.set()
         self._finish.set()
-        with self._settled:
-            self._settled.notify_all()
+        self._outstanding.wake()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the group is left; False when that takes longer."""
@@ -234,7 +213,7 @@ class LaneReader:
                 continue
             stage = claim.watch.stage(message.offset() or 0) if claim.watch is not None else Stage.FREE
             (suspects if stage is Stage.ALONE else others).append((message, claim))
-        left = self._hand_out_alone(suspects) if suspects else []
+        left = self._one_by_one.handle(suspects) if suspects else []
         # Partitions may have gone meanwhile, and even come back: what was read before is then read again.
         others = [(message, claim) for message, claim in others if claim.held]
         if self._stop.is_set() or self._handoff.closed:
@@ -265,81 +244,6 @@ class LaneReader:
         if first:
             self._consumer.rewind(first)
 
-    def _hand_out_alone(self, reads: Sequence[Read]) -> list[Read]:
-        """One by one, with nothing else in the process's hands, and each noted before; returns those that could not be noted."""
-        left = deque(reads)
-        while left and not self._stop.is_set() and not self._handoff.closed:
-            if self._is_too_young_for(*left[0]):
-                self._stop.wait(READ_S)
-                self._attend()
-                continue
-            if not self._handoff.reserve(self.lane, RESERVE_S):
-                self._attend()
-                continue
-            try:
-                deadline = time.monotonic() + ALONE_SLICE_S
-                while left and time.monotonic() < deadline and not self._stop.is_set() and not self._is_too_young_for(*left[0]):
-                    if not self._alone(*left[0]):
-                        return list(left)
-                    left.popleft()
-                # The loop goes back to other work: what it may die of then is not the fault of the record noted last.
-                self._consumer.commit(wait=True)
-            finally:
-                self._handoff.release(self.lane)
-        return list(left)
-
-    def _alone(self, message: Message, claim: Claim) -> bool:
-        """Note one record as alone, have it handled, and wait for its result in Kafka; False when it could not be noted."""
-        offset = message.offset() or 0
-        if not claim.held or claim.watch is None:
-            return True  # gone meanwhile, to be read again by others
-        if claim.position < 0:
-            claim.position = offset
-        guilty, deaths = claim.watch.guilty(offset), claim.watch.deaths(offset)
-        if guilty:
-            logger.error("an image is set aside", lane=self.lane, partition=claim.partition, offset=offset, deaths=deaths)
-        else:
-            self._consumer.annotate(claim.partition, claim.position, claim.watch.alone(offset))
-            if not self._consumer.commit(wait=True, partitions=[claim.partition]):
-                return False
-        if deaths and not guilty:
-            logger.warning("an image is tried alone once more", lane=self.lane, partition=claim.partition, offset=offset)
-        batch = Batch(self.lane, [message], [(claim, offset + 1)], alone=deaths if guilty else deaths + 1, guilty=guilty)
-        self._counts.alone(1)
-        with self._settled:
-            self._outstanding.append(batch)
-        self._handoff.offer(batch)
-        while not self._is_worked(batch):
-            self._attend()
-        if claim.held and not guilty and batch.worked:
-            self._consumer.annotate(claim.partition, claim.position, claim.watch.survived(offset))
-            self._consumer.commit(wait=True, partitions=[claim.partition])
-        while not self._is_settled(batch):
-            self._attend()
-        if claim.held and claim.position > offset:
-            self._consumer.annotate(claim.partition, claim.position, claim.watch.resting(claim.position))
-        return True
-
-    def _is_too_young_for(self, message: Message, claim: Claim) -> bool:
-        """Whether a record is to be tried alone once more, by a member that has only just begun."""
-        offset = message.offset() or 0
-        again = claim.held and claim.watch is not None and claim.watch.deaths(offset) and not claim.watch.guilty(offset)
-        return bool(again) and time.monotonic() < self._began_at + LAST_TRY_AFTER_S
-
-    def _is_worked(self, batch: Batch) -> bool:
-        """Wait a little for a batch to be worked on; True as well when the loop has ended."""
-        with self._settled:
-            if not batch.worked and batch in self._outstanding and not self._handoff.closed:
-                self._settled.wait(READ_S)
-            return batch.worked or batch not in self._outstanding or self._handoff.closed
-
-    def _is_settled(self, batch: Batch) -> bool:
-        """Wait a little for a batch's results to be in Kafka; True as well when the loop has ended."""
-        with self._settled:
-            if batch in self._outstanding and not self._handoff.closed:
-                self._settled.wait(READ_S)
-            return batch not in self._outstanding or self._handoff.closed
-
     def _hand_out(self, messages: Sequence[Message]) -> None:
         """Give a batch to the loop, and commit while it is busy with others."""
         ends: dict[Claim, int] = {}
@@ -355,8 +259,7 @@ class LaneReader:
         if not kept:
             return
         batch = Batch(self.lane, kept, list(ends.items()))
-        with self._settled:
-            self._outstanding.append(batch)
+        self._outstanding.add(batch)
         self._handoff.offer(batch)
         while not self._handoff.taken(batch, self._commit_interval_s) and not self._handoff.closed:
             self._commit_when_due()
@@ -367,8 +270,7 @@ class LaneReader:
         for partition, start in starts.items():
             if start is not None:
                 claims[partition].watch = Watch.of(start.committed, start.metadata, start.end)
-        with self._settled:
-            self._claims |= claims
+        self._claims |= claims
         self._watched += sum(claim.watch is not None for claim in claims.values())
         self._counts.rebalanced["assigned"](1)
         logger.info("partitions assigned", lane=self.lane, partitions=sorted(self._claims))
@@ -380,27 +282,17 @@ class LaneReader:
     def _on_revoked(self, partitions: frozenset[int]) -> None:
         """Wait for the loop to finish what is in flight of these partitions; the consumer then commits it and lets them go."""
         self._counts.rebalanced["revoked"](1)
-        deadline = time.monotonic() + self._revoke_timeout_s
-        with self._settled:
-            while self._in_flight(partitions) and not self._finish.is_set():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    logger.warning("partitions go before their results are in; they are repeated", lane=self.lane)
-                    break
-                self._settled.wait(left)
-            if self._blameless and not self._in_flight(partitions):
-                self._rest(partitions)
-            self._drop(partitions)
+        if not self._outstanding.wait_for(partitions, self._revoke_timeout_s, unless=self._finish.is_set):
+            logger.warning("partitions go before their results are in; they are repeated", lane=self.lane)
+        if self._blameless and not self._outstanding.holds(partitions):
+            self._rest(partitions)
+        self._drop(partitions)
         logger.info("partitions revoked", lane=self.lane, partitions=sorted(partitions))
 
     def _on_lost(self, partitions: frozenset[int]) -> None:
         self._counts.rebalanced["lost"](1)
-        with self._settled:
-            self._drop(partitions)
+        self._drop(partitions)
         logger.warning("partitions lost; what was in flight is repeated by others", lane=self.lane, partitions=sorted(partitions))
-
-    def _in_flight(self, partitions: frozenset[int]) -> bool:
-        return any(claim.held and claim.partition in partitions for batch in self._outstanding for claim, _ in batch.ends)
 
     def _rest(self, partitions: frozenset[int]) -> None:
         """Nobody died: take notes back, but for what was found and is not cleared up. They go with the commit that follows."""
@@ -412,19 +304,14 @@ class LaneReader:
     def _take_notes_back(self) -> None:
         """Before the group is left: on the way out librdkafka says of no commit that it is there, and others would wait with us."""
         partitions = frozenset(self._claims)
-        with self._settled:
-            if not self._blameless or self._in_flight(partitions):
-                return
-            self._rest(partitions)
-            for claim in self._claims.values():
-                claim.watch = None
-            self._watched = 0
+        if not self._blameless or self._outstanding.holds(partitions):
+            return
+        self._rest(partitions)
+        for claim in self._claims.values():
+            claim.watch = None
+        self._watched = 0
 
     def _drop(self, partitions: frozenset[int]) -> None:
-        ends = dict(end for batch in self._outstanding for end in batch.ends)
-        self._counts.given_up(sum(ends[claim] - claim.position for claim in ends if claim.held and claim.partition in partitions))
-        for partition in partitions:
-            claim = self._claims.pop(partition, None)
-            if claim is not None:
-                claim.held = False
-                self._watched -= claim.watch is not None
+        gone = [self._claims.pop(partition) for partition in partitions if partition in self._claims]
+        self._counts.given_up(self._outstanding.give_up(gone))
+        self._watched -= sum(claim.watch is not None for claim in gone)

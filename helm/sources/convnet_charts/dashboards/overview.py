@@ -55,7 +55,7 @@ def overview() -> str:
     promised = (
         number(
             "Availability budget",
-            "What is left of the errors that 30 days may have (99.9 % of uploads and classify calls without a 5xx).",
+            "What is left of the errors that 30 days may have (99.9 % of uploads, classify calls and jobs to be opened without a 5xx).",
             "percentunit",
             Query(RELEASE("convnet:unavailability:budget_left30d"), ""),
             levels=Levels(0.5, 0.1, falling=True),
