@@ -16,7 +16,7 @@ from support.kubernetes import Namespace
 from support.tools import required
 from support.waiting import until
 
-HOW = "go install k8s.io/kube-state-metrics/v2@v2.19.1"
+HOW = "https://github.com/kubernetes/kube-state-metrics, or `go build k8s.io/kube-state-metrics/v2` in a module that requires it"
 _TIMEOUT_S = 20.0
 _KUBELET = ("metrics", "metrics/cadvisor")
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from convnet_charts.dashboards.board import Levels, board, graph, number, row
-from convnet_charts.dashboards.queries import BROKERS, IN_NAMESPACE, INTERVAL, PODS, RELEASE, Query, rate, rise, total
+from convnet_charts.dashboards.queries import (
+    BROKERS,
+    IN_NAMESPACE,
+    INTERVAL,
+    PODS,
+    RELEASE,
+    Query,
+    largest,
+    largest_rate,
+    rate,
+    rise,
+    total,
+)
 
 # The fullest that a classifier should be, so that a lost replica does not become a backlog.
 _FULL = 0.7
@@ -143,7 +155,8 @@ def capacity() -> str:
     pods = "$release-(server|classifier)-.+"
     deployments = "$release-(server|classifier)"
     container = {"pod__re": pods, "container__re": "server|classifier"}
-    used = rate("container_cpu_usage_seconds_total", "pod", scope=IN_NAMESPACE, **container)
+    # cAdvisor tells what a pod uses as a whole, and where it knows the runtime its containers' parts beside it: the whole is the largest.
+    used = largest_rate("container_cpu_usage_seconds_total", "pod", scope=IN_NAMESPACE, pod__re=pods)
     limit = total("kube_pod_container_resource_limits", "pod", scope=IN_NAMESPACE, resource="memory", **container)
     volume = {"persistentvolumeclaim__re": "data-(.+-)?$kafka-.+"}
     kubernetes = (
@@ -161,8 +174,8 @@ def capacity() -> str:
             "Share of periods in which the pod's CPU limit held it back.",
             "percentunit",
             Query(
-                f"{rate('container_cpu_cfs_throttled_periods_total', 'pod', scope=IN_NAMESPACE, **container)} / "
-                f"{rate('container_cpu_cfs_periods_total', 'pod', scope=IN_NAMESPACE, **container)}",
+                f"{largest_rate('container_cpu_cfs_throttled_periods_total', 'pod', scope=IN_NAMESPACE, pod__re=pods)} / "
+                f"{largest_rate('container_cpu_cfs_periods_total', 'pod', scope=IN_NAMESPACE, pod__re=pods)}",
                 "{{pod}}",
             ),
             levels=Levels(0.1, 0.3),
@@ -171,7 +184,7 @@ def capacity() -> str:
             "Memory of the limit",
             "Share of its memory limit that each pod's working set takes. At 1 it is killed.",
             "percentunit",
-            Query(f"{total('container_memory_working_set_bytes', 'pod', scope=IN_NAMESPACE, **container)} / {limit}", "{{pod}}"),
+            Query(f"{largest('container_memory_working_set_bytes', 'pod', scope=IN_NAMESPACE, pod__re=pods)} / {limit}", "{{pod}}"),
             levels=Levels(0.8, 0.9),
             runbook="ConvnetPodRestarts",
         ),

@@ -60,7 +60,7 @@ def ingest() -> str:
         ),
         graph(
             "Answers by status",
-            "Of uploads, classify calls and jobs to be opened. 401, 403: keys; 409, 413: what senders send; 429: a limit; 503: load or Kafka.",
+            "Of uploads, classify, jobs to be opened. 401, 403: keys; 409, 413: what senders send; 429: a limit; 503: load or Kafka.",
             "reqps",
             Query(rate("convnet_server_requests_total", "lane", "status", lane__re="bulk|fast"), "{{lane}} {{status}}"),
             stacked=True,

@@ -48,6 +48,11 @@ def largest(metric: str, *labels: str, scope: Scope = RELEASE, **matchers: str) 
     return f"max{_by(labels)} ({scope(metric, **matchers)})"
 
 
+def largest_rate(metric: str, *labels: str, scope: Scope = RELEASE, **matchers: str) -> str:
+    """The largest of what counters rise by in a second, by labels."""
+    return f"max{_by(labels)} (rate({scope(metric, **matchers)}[{INTERVAL}]))"
+
+
 def quantile(share: float, histogram: str, *labels: str, scope: Scope = RELEASE, **matchers: str) -> str:
     """A quantile of a histogram."""
     buckets = rate(f"{histogram}_bucket", "le", *labels, scope=scope, **matchers)
