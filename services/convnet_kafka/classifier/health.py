@@ -32,7 +32,7 @@ class HealthServer:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         not_alive: sentences why a restart would help; none when alive. Called on the server's thread, must not wait.
-        not_ready: sentences why images are not labelled now; none when ready. Called likewise.
+        not_ready: sentences why images are not labelled now; none when ready. Called likewise, and before metrics are shown.
         notes: sentences about one that is ready, such as that it is idle by right. Called likewise.
         registry: of the metrics.
         replica: who we are, as brokers know our clients.
@@ -114,5 +114,6 @@ class HealthServer:
         return web.json_response(said, status=503 if reasons else 200)
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
+        self._not_ready()  # where nobody asks whether this replica is ready, its gauge would stay as it was asked last
         body, content_type = exposition(self._registry, request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

@@ -47,6 +47,22 @@ def test_probes_say_yes_or_why_not_and_metrics_are_served() -> None:
         assert b'convnet_classifier_model_version{role="stable"} 3.0' in get(f"{url}/metrics")[1]
 
 
+def test_metrics_say_whether_it_is_ready_though_nobody_asks_that() -> None:
+    registry = CollectorRegistry()
+    metrics = ClassifierMetrics(registry)
+    found: list[str] = []
+
+    def not_ready() -> list[str]:
+        metrics.ready.set(not found)
+        return found
+
+    with HealthServer("127.0.0.1", 0, not_alive=list, not_ready=not_ready, notes=list, registry=registry) as server:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        assert b"convnet_classifier_ready 1.0" in get(url)[1]
+        found.append("Kafka does not answer")
+        assert b"convnet_classifier_ready 0.0" in get(url)[1]
+
+
 def test_a_port_in_use_is_a_wrong_setting() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
