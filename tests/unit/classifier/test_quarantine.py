@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from convnet.errors import ModelError
-from convnet_kafka.classifier import lanes, pipeline
+from convnet_kafka.classifier import lanes, onebyone, pipeline
 from convnet_kafka.classifier.quarantine import DEATHS_ALONE, WATCHED_RECORDS, Note, Stage, Watch
 from convnet_kafka.messages import FailureCode, Lane
 from support.classifier_rig import Rig, picture
@@ -27,7 +27,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "WAIT_IDLE_S", 0.01)
     monkeypatch.setattr(lanes, "READ_S", 0.01)
     monkeypatch.setattr(lanes, "NOTE_AGAIN_S", 0.01)
-    monkeypatch.setattr(lanes, "LAST_TRY_AFTER_S", 0.0)
+    monkeypatch.setattr(onebyone, "LOOK_S", 0.01)
+    monkeypatch.setattr(onebyone, "LAST_TRY_AFTER_S", 0.0)
 
 
 # ---- what is written down ------------------------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ def test_a_process_that_has_only_just_begun_does_not_try_an_image_for_the_last_t
     lives: Callable[..., Lives], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever dies soon after each start dies of something else."""
-    monkeypatch.setattr(lanes, "LAST_TRY_AFTER_S", 0.3)
+    monkeypatch.setattr(onebyone, "LAST_TRY_AFTER_S", 0.3)
     here = lives()
     bulk = here.topics[Lane.BULK]
     bulk.committed[0], bulk.notes[0] = 0, Note(2, 1, 0, 1).text()
@@ -317,7 +318,7 @@ def test_a_process_that_has_only_just_begun_does_not_try_an_image_for_the_last_t
     one.submit(picture(20), "fast.png", Lane.FAST)
     one.start()
     one.wait_for_commit(1, Lane.FAST)  # the other lane goes on meanwhile
-    begun = one.lanes[Lane.BULK]._began_at
+    begun = one.lanes[Lane.BULK]._one_by_one._began_at
     assert one.predictor.batches == [1]
     until(here.done)
     assert time.monotonic() >= begun + 0.3
