@@ -25,6 +25,9 @@ from support.release import Release
 from support.tools import missing
 from support.waiting import until
 
+# It waits for minutes until exporters have looked, and wants a program that no package brings.
+pytestmark = pytest.mark.long
+
 RECORDED = Path(__file__).parents[2] / "build" / "kubernetes.prom"
 # As Strimzi names the claim of a broker.
 CLAIM = "data-0-convnet-broker-0"
