@@ -133,3 +133,18 @@ def test_jobs_nobody_reads_are_forgotten_first_and_least_recent_first() -> None:
     jobs.shrink({kept})
     assert jobs.get("in use", 0) is kept
     assert jobs.get("old", 99).covered == 99
+
+
+def test_a_job_that_grows_while_it_is_read_counts_with_what_it_has_become() -> None:
+    jobs = SeenJobs(limit_bytes=5000)
+    read = jobs.get("read", 0)
+    jobs.shrink({read})  # small when it is looked at first
+    read.observe(0, b"".join(number.to_bytes(2, "big") + bytes(14) for number in range(100)), 0, failed=False)
+    other = jobs.get("other", 0)
+    jobs.shrink({read})
+    assert jobs.get("other", 0) is not other  # the larger one is in use, so the other had to go
+    jobs.shrink(set())
+    assert jobs.get("read", 0) is not read
+    kept = jobs.get("other", 0)
+    jobs.shrink(set())
+    assert jobs.get("other", 0) is kept  # what was forgotten is not counted any more
