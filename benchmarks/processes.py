@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 MICRO = 1e6
+NANO = 1e9
 _MIB = 2**20
+# A thread's name has 15 characters at most.
+_COMPILER = re.compile(r"C[12] Compiler")
 
 
 def kind(name: str) -> str:
@@ -41,6 +46,19 @@ def peak_mib(pid: int) -> float:
         else:
             peaks.append(process.memory_info().rss / _MIB)
     return max(peaks)
+
+
+def compiling_seconds(pid: int) -> float | None:
+    """CPU seconds so far of the threads with which a JVM compiles; None where the system does not tell of threads by name."""
+    nanoseconds = 0
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.exists():
+        return None
+    for task in tasks.iterdir():
+        with suppress(OSError):  # it has ended since
+            if _COMPILER.match((task / "comm").read_text()):
+                nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / NANO
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -1,14 +1,16 @@
-"""The partitioner takes turns: evenly, far apart, and only among partitions that are there."""
+"""The partitioner takes turns: as many records for each, far apart, and only among partitions that are there."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
 
-from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, RoundRobinPartitioner
+from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, BalancedPartitioner
 
 HOLD_S = 0.02
+SIZE = 500
 
 
 class Clock:
@@ -21,10 +23,10 @@ class Clock:
 
 def turns(count: int, partitions: list[int]) -> list[int]:
     clock = Clock()
-    partitioner = RoundRobinPartitioner(lambda: partitions, HOLD_S, clock)
+    partitioner = BalancedPartitioner(lambda: partitions, HOLD_S, clock=clock)
     found = []
     for _ in range(count):
-        found.append(partitioner())
+        found.append(partitioner(SIZE))
         clock.now += HOLD_S
     return found
 
@@ -44,33 +46,67 @@ def test_a_few_turns_meet_every_owner_of_neighbouring_partitions(owners: int) ->
 
 def test_a_turn_lasts_as_long_as_records_wait_for_company() -> None:
     clock = Clock()
-    partitioner = RoundRobinPartitioner(lambda: [0, 1, 2], HOLD_S, clock)
-    first = partitioner()
+    partitioner = BalancedPartitioner(lambda: [0, 1, 2], HOLD_S, clock=clock)
+    first = partitioner(SIZE)
     clock.now += HOLD_S * 0.9
-    assert partitioner() == first
+    assert partitioner(SIZE) == first
     clock.now += HOLD_S * 0.2
-    assert partitioner() != first
+    assert partitioner(SIZE) != first
+
+
+def test_a_turn_ends_when_a_request_is_full() -> None:
+    partitioner = BalancedPartitioner(lambda: [0, 1, 2], HOLD_S, hold_bytes=10 * SIZE, clock=Clock())
+    found = [partitioner(SIZE) for _ in range(30)]
+    assert [len(set(found[start : start + 10])) for start in (0, 10, 20)] == [1, 1, 1]
+    assert set(found) == {0, 1, 2}
+
+
+def test_turns_of_unequal_bursts_give_each_partition_as_many_records() -> None:
+    clock, given = Clock(), Counter[int]()
+    partitioner = BalancedPartitioner(lambda: list(range(12)), HOLD_S, clock=clock)
+    bursts = random.Random(4)
+    largest = 0
+    for _ in range(120):
+        burst = bursts.choice([1, 5, 40])
+        largest = max(largest, burst)
+        given.update(partitioner(SIZE) for _ in range(burst))
+        clock.now += HOLD_S
+    assert max(given.values()) - min(given.values()) <= largest
+
+
+def test_a_partition_that_was_added_is_not_given_all_until_it_has_caught_up() -> None:
+    clock, known = Clock(), [0, 1]
+    partitioner = BalancedPartitioner(lambda: known, HOLD_S, clock=clock)
+    for _ in range(1000):
+        partitioner(SIZE)
+        clock.now += HOLD_S
+    known.append(2)
+    found = []
+    for _ in range(6):
+        clock.now += HOLD_S
+        found.append(partitioner(SIZE))
+    assert Counter(found) == {0: 2, 1: 2, 2: 2}
 
 
 def test_partitions_that_nobody_knows_are_the_producers_choice_until_they_are_known() -> None:
     clock, known = Clock(), list[int]()
-    partitioner = RoundRobinPartitioner(lambda: known, HOLD_S, clock)
-    assert partitioner() == PRODUCER_CHOOSES
+    partitioner = BalancedPartitioner(lambda: known, HOLD_S, clock=clock)
+    assert partitioner(SIZE) == PRODUCER_CHOOSES
     known.append(7)
     clock.now += HOLD_S
-    assert partitioner() == 7
+    assert partitioner(SIZE) == 7
     known.clear()
     clock.now += HOLD_S
-    assert partitioner() == PRODUCER_CHOOSES
+    assert partitioner(SIZE) == PRODUCER_CHOOSES
 
 
 def test_partitions_that_were_added_take_part() -> None:
     clock, known = Clock(), [0, 1]
-    partitioner = RoundRobinPartitioner(lambda: known, HOLD_S, clock)
-    partitioner()
+    partitioner = BalancedPartitioner(lambda: known, HOLD_S, clock=clock)
+    partitioner(SIZE)
     known.extend([2, 3, 4])
     found = set()
     for _ in range(5):
         clock.now += HOLD_S
-        found.add(partitioner())
+        found.add(partitioner(SIZE))
     assert found == {0, 1, 2, 3, 4}

@@ -16,7 +16,7 @@ from convnet_kafka.certificates import first_end
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.identity import this_process
 from convnet_kafka.kafka.connection import admin_options, producer_options, reader_options, with_statistics
-from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, RoundRobinPartitioner
+from convnet_kafka.kafka.partitioner import BalancedPartitioner
 from convnet_kafka.kafka.positions import ANSWER_S, GroupPositions
 from convnet_kafka.kafka.producer import AcknowledgedProducer
 from convnet_kafka.kafka.reader import PartitionReader
@@ -36,6 +36,8 @@ logger = structlog.get_logger(__name__)
 
 # Milliseconds a bulk image may wait for company: bigger requests to the broker cost it less, and nobody waits for one image.
 BULK_LINGER_MS = 20
+# Images of one call come within it unless they are large; these go to several classifiers, as do the images of many callers.
+FAST_TURN_S = 0.002
 # Shares of the one memory budget; a reader of labels needs little, but there may be one a partition and `max_scans` more.
 BULK_SHARE, FAST_SHARE, READER_SHARE = 0.5, 0.15, 0.02
 # The backlog's consumers never read a record.
@@ -97,10 +99,9 @@ class Backend:
             on_traced=on_traced,
         )
         self.backlog = BacklogWatch({lane: self._lane_watch(lane, client) for lane in Lane}, config.server.backlog_look_s)
-        # An image of the fast lane waits for no company, so it is the producer's to place.
-        self._partitioners: dict[Lane, Callable[[], int]] = {
-            Lane.BULK: RoundRobinPartitioner(lambda: self.backlog.partitions(Lane.BULK), BULK_LINGER_MS / 1000),
-            Lane.FAST: lambda: PRODUCER_CHOOSES,
+        self._partitioners = {
+            Lane.BULK: BalancedPartitioner(lambda: self.backlog.partitions(Lane.BULK), BULK_LINGER_MS / 1000),
+            Lane.FAST: BalancedPartitioner(lambda: self.backlog.partitions(Lane.FAST), FAST_TURN_S),
         }
         control = reader_options(config.kafka, f"{client}-control", share=READER_SHARE, max_record_bytes=MAX_CONTROL_BYTES)
         self.control = Control(control, self.topology.control)
@@ -140,7 +141,7 @@ class Backend:
         """The producer of a lane: bulk waits a little for company, fast sends at once."""
         return self._producers[lane]
 
-    def partitioner(self, lane: Lane) -> Callable[[], int]:
+    def partitioner(self, lane: Lane) -> Callable[[int], int]:
         """Chooses the partition of each image of a lane."""
         return self._partitioners[lane]
 

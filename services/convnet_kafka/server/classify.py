@@ -98,6 +98,7 @@ class Classify:
                     queue_full=self._metrics.queue_full,
                     names=names,
                     available=self._backend.available,
+                    partitioner=self._backend.partitioner(Lane.FAST),
                     trace=trace,
                     meanwhile=labels.wait,
                     on_failure=follower.notify,

@@ -114,7 +114,7 @@ class Intake:
         queue_full: Counter,
         names: dict[str, str] | None = None,
         available: Callable[[], bool] = lambda: True,
-        partitioner: Callable[[], int] = lambda: PRODUCER_CHOOSES,
+        partitioner: Callable[[int], int] = lambda _size: PRODUCER_CHOOSES,
         trace: RequestTrace | None = None,
         meanwhile: Callable[[Intake], Awaitable[None]] | None = None,
         on_failure: Callable[[], None] | None = None,
@@ -162,7 +162,7 @@ class Intake:
             base, on_answer = [*base, ("traceparent", sent.traceparent.encode())], sent.answered
         headers = image_headers(base, image=image, name=name, content_type=content_type)
         try:
-            self._delivery.send(self._topic, content, headers, partition=self._partitioner(), tag=name, on_answer=on_answer)
+            self._delivery.send(self._topic, content, headers, partition=self._partitioner(len(content)), tag=name, on_answer=on_answer)
         except QueueFull:
             return False
         self._handed_over += 1
