@@ -32,6 +32,9 @@ _SMALL_NETWORK_CHUNKS = (16, 8, 4, 2, 1)
 _LARGE_NETWORK_CHUNKS = (4, 1)
 _LARGE_NETWORK_BYTES = 8_000_000
 
+# What TensorFlow runs before it serves: larger batches prepare themselves when the first of them comes, and would take gigabytes here.
+_WARM_SIZES = (1, 2, 4, 8, 16)
+
 # LiteRT prints this on every start, past every logging setting it has.
 _NOISE = (b"XNNPACK delegate",)
 
@@ -174,22 +177,29 @@ class TensorFlowPredictor:
             with contextlib.suppress(RuntimeError):  # TensorFlow is already running in this process and keeps the threads it has
                 tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
         self._network = load_keras(model, f"version {card.version}")
-        self._call = tensorflow.function(lambda images: self._network(images, training=False), reduce_retracing=True)
+        # One graph for all sizes of a batch, where TensorFlow would trace one for each.
+        batches = tensorflow.TensorSpec((None, *self.spec.shape), tensorflow.float32)
+        self._call = tensorflow.function(lambda images: self._network(images, training=False), input_signature=[batches])
         self._cast = tensorflow.cast
         self._float32 = tensorflow.float32
 
     def predict(self, images: Pixels) -> Probabilities:
         """Class probabilities; see `Predictor.predict`."""
         count = _checked_count(images, self.spec, self.max_batch)
-        # One fixed shape: TensorFlow compiles a graph for each shape it meets, which would cost far more than the padding.
-        batch = np.zeros((1 if count == 1 else self.max_batch, *self.spec.shape), np.float32)
+        # The libraries below prepare themselves for each size that they meet: it is one of a few, at most twice as large as it must be.
+        batch = np.zeros((min(_power_of_two(count), self.max_batch), *self.spec.shape), np.float32)
         batch[:count] = images
         answers: Probabilities = self._call(batch).numpy()[:count]
         return answers
 
     def warm_up(self) -> None:
         """Run every prepared shape once; see `Predictor.warm_up`."""
-        _warm_up(self, (1, self.max_batch))
+        _warm_up(self, tuple(size for size in _WARM_SIZES if size <= self.max_batch))
+
+
+def _power_of_two(count: int) -> int:
+    """The least that is no less, of 1 or more."""
+    return 1 << (count - 1).bit_length()
 
 
 def load_keras(model: bytes, what: str) -> Any:

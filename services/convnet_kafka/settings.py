@@ -161,8 +161,8 @@ class ClassifierSettings(BaseSettings):
     """What predicts: `litert`, `tensorflow`, or a function of your own as `module:function` (classifier/backends.py says what it gets)."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of one prediction. More throughput comes from more replicas, not from threads."""
-    max_batch: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Images in one prediction at most."""
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 256
+    """Images in one batch at most. What a batch may take, 40 to 100 ms, bounds it too: only small images come so many together."""
     max_delay_s: Annotated[float, Field(ge=0, le=1)] = 0.002
     """Seconds the first image of a bulk batch may wait for company."""
     bulk_share: Annotated[float, Field(gt=0, lt=1)] = 0.2

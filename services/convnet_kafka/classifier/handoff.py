@@ -43,13 +43,14 @@ class Batch:
 
     Attributes:
         lane: where they come from.
-        messages: at least one, in the order of their partitions.
+        messages: at least one, in the order of their partitions; none any more once their results are on their way.
         ends: for each partition among them its claim and the offset after the last record.
         stored: True once Kafka has every result of it.
         worked: True once the loop has its results, whether Kafka has them or not.
         alone: how often its one record has been begun alone, this time included; 0 for a batch like any other.
         guilty: its one image is to be set aside, unseen.
         trace: what traces it; None as a rule.
+        images: how many messages there were.
     """
 
     lane: Lane
@@ -60,6 +61,10 @@ class Batch:
     alone: int = 0
     guilty: bool = False
     trace: BatchTrace | None = None
+    images: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.images = len(self.messages)
 
 
 class Turns:

@@ -36,9 +36,11 @@ logger = structlog.get_logger(__name__)
 # Asked before a line is put together: a batch comes every few milliseconds.
 _gate = logging.getLogger(__name__)
 
-# Batches of one lane without an acknowledgement. One of bulk comes back in some 55 ms (service.LINGER_MS), in which the loop makes 20 of 64
-# small images at most; it bounds memory while Kafka is away, and what is repeated after a kill (quarantine.WATCHED_RECORDS).
+# Batches of one lane without an acknowledgement, and images in them at which no further one is begun. One of bulk comes back in some 55 ms
+# (service.LINGER_MS), in which the loop answers a thousand small images at most. It bounds memory while Kafka is away, and what is repeated
+# after a kill (quarantine.WATCHED_RECORDS).
 MAX_IN_FLIGHT = 24
+MAX_IMAGES_IN_FLIGHT = 1280
 # How long the loop waits for a batch: with results in flight it must come back for their acknowledgements, else it only beats.
 WAIT_IN_FLIGHT_S = 0.005
 WAIT_IDLE_S = 0.1
@@ -105,6 +107,7 @@ class Pipeline:
         self._deadline: float | None = None
         self._half_done = False
         self._in_flight: dict[Lane, deque[tuple[Batch, Shipment, Sent]]] = {lane: deque() for lane in Lane}
+        self._images_in_flight = dict.fromkeys(Lane, 0)
 
     def run(self) -> None:
         """Go round until told to stop, or until there is no model any more.
@@ -160,7 +163,8 @@ class Pipeline:
     def _go_round(self) -> None:
         self._beat()
         self._settle()
-        open_lanes = [lane for lane, batches in self._in_flight.items() if len(batches) < MAX_IN_FLIGHT]
+        images = self._images_in_flight
+        open_lanes = [lane for lane in Lane if len(self._in_flight[lane]) < MAX_IN_FLIGHT and images[lane] < MAX_IMAGES_IN_FLIGHT]
         waiting = any(self._in_flight.values())
         batch = self._handoff.take(WAIT_IN_FLIGHT_S if waiting else WAIT_IDLE_S, open_lanes)
         if batch is None:
@@ -181,6 +185,7 @@ class Pipeline:
             while batches and batches[0][1].stored():
                 batch, _, sent = batches.popleft()
                 batch.stored = settled = True
+                self._images_in_flight[lane] -= batch.images
                 self._meters[lane].stored(sent)
                 if batch.trace is not None:
                     batch.trace.stored()
@@ -221,6 +226,7 @@ class Pipeline:
         stages = {"parse": parsed - started, "decode": decode_s, "predict": predict_s, "publish": published - predicted}
         sent = self._meters[lane].sent(records, results, stages, cancelled=model.unasked, since=published - started)
         self._in_flight[lane].append((batch, shipment, sent))
+        self._images_in_flight[lane] += batch.images
         batch.messages = []  # the images are not needed any more, only their positions
         if _gate.isEnabledFor(logging.DEBUG):
             _tell(lane, model.version, records, stages)

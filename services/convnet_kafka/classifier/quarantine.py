@@ -18,8 +18,8 @@ from convnet_kafka.messages import FailureCode
 # In the metadata it says whose note this is, and how it reads.
 KEY = "convnet-kafka"
 VERSION = 1
-# As far as a process that died without a note can have come past its last commit: what is in flight (pipeline.MAX_IN_FLIGHT batches of at
-# most 64 by default, some 1,500 records) and what was settled since (lanes commit every 0.2 s, and one does at most some 12,000
+# As far as a process that died without a note can have come past its last commit: what is in flight (pipeline.MAX_IMAGES_IN_FLIGHT and a
+# batch, some 1,500 records by default) and what was settled since (lanes commit every 0.2 s, and one does at most some 12,000
 # records a second). If it came further, the owner after it dies further on, and the one after that finds its note.
 WATCHED_RECORDS = 4096
 DEATHS_ALONE = 2

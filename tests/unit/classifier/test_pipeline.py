@@ -230,6 +230,22 @@ def test_while_kafka_acknowledges_nothing_a_bounded_number_is_in_flight(rig: Mak
     one.wait_for_commit(400)
 
 
+def test_while_kafka_acknowledges_nothing_no_more_than_so_many_images_are_in_flight(rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convnet_kafka.classifier.pipeline.MAX_IMAGES_IN_FLIGHT", 20)
+    one = rig()
+    producer = one.producers[Lane.BULK]
+    producer.silent = True
+    for number in range(100):
+        one.submit(picture(10), f"{number}.png")
+    one.start()
+    until(lambda: producer.results_waiting == 24)  # batches of 8: the third reaches the limit
+    one.submit(picture(10), lane=Lane.FAST)
+    one.wait_for_commit(1, Lane.FAST)
+    assert producer.results_waiting == 24
+    producer.silent = False
+    one.wait_for_commit(100)
+
+
 def test_a_result_that_was_not_stored_is_sent_again_before_its_image_is_committed(rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convnet_kafka.classifier.shipments.RESEND_PAUSE_S", 0.02)
     one = rig()
