@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,59 +14,21 @@ import aiohttp
 import pytest
 
 from convnet_kafka import apikeys
-from convnet_kafka.apikeys import Key, KeyFile, Permission, Rates
+from convnet_kafka.apikeys import Key, KeyFile, Permission
 from convnet_kafka.client import Client, ClientOptions
 from convnet_kafka.client.errors import NotAllowed, NotAuthenticated, RateLimited
 from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.local.broker import LocalBroker
 from convnet_kafka.server.app import build
 from convnet_kafka.server.auth import CALLS
-from convnet_kafka.server.jobs import random_part
-from support import waiting
 from support.fake_classifier import FakeClassifier
 from support.http import TAR, call, png, tar, until_ready
+from support.keys import NOBODYS, Keys, ask, head
 from support.running_server import RunningServer, config
 from support.waiting import until_async
 
 PICTURE = {"Content-Type": "image/png"}
 IMPATIENT = ClientOptions(retry=RetryPolicy(give_up_s=0))
-NOBODYS = "ck_" + "a" * 32
-HOUR = timedelta(hours=1)
-
-KEYS: dict[str, dict[str, Any]] = {
-    "acme": {"tenant": "acme"},
-    "other": {"tenant": "other"},
-    "reader": {"tenant": "acme", "allow": [Permission.READ]},
-    "sender": {"tenant": "acme", "allow": [Permission.UPLOAD]},
-    "revoked": {"tenant": "acme", "revoked": apikeys.now() - HOUR},
-    "expired": {"tenant": "acme", "expires": apikeys.now() - HOUR},
-    "few-requests": {"rates": Rates(requests_per_s=0.5, burst_s=1)},
-    "two-requests": {"rates": Rates(requests_per_s=0.001, burst_s=2000)},
-    "few-images": {"rates": Rates(images_per_s=10, burst_s=1)},
-    "debtor": {"rates": Rates(images_per_s=1, burst_s=1)},
-    "slow": {"rates": Rates(images_per_s=40, burst_s=1)},
-    "no-fast": {"rates": Rates(fast_images_per_s=0)},
-    "few-fast": {"rates": Rates(fast_images_per_s=10, burst_s=1)},
-}
-
-
-class Keys:
-    """A keys file, and the texts of its keys."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        made = {name: apikeys.new_secret() for name in KEYS}
-        self.texts = {name: text for name, (text, _) in made.items()}
-        self.file = KeyFile(
-            keys={
-                name: Key.model_validate({"secrets": [made[name][1]], "created": apikeys.now() - 2 * HOUR, **more})
-                for name, more in KEYS.items()
-            }
-        )
-        apikeys.write(path, self.file)
-
-    def bearer(self, name: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.texts[name]}"}
 
 
 @pytest.fixture(scope="module")
@@ -108,26 +65,6 @@ def body(template: str) -> dict[str, Any]:
     if template.endswith("/close"):
         return {"json": {"images": 1}}
     return {"data": png(template), "headers": PICTURE} if template.endswith(("/images", "/classify")) else {}
-
-
-async def ask(web: aiohttp.ClientSession, method: str, path: str, who: dict[str, str], **options: Any) -> tuple[int, Any]:
-    """Status, and the JSON of the answer if there is any."""
-    options["headers"] = {**options.get("headers", {}), **who}
-    async with web.request(method, path, **options) as answer:
-        raw = await answer.read()
-        return answer.status, json.loads(raw) if raw and method != "HEAD" and "json" in answer.content_type else None
-
-
-async def head(url: str, request: str) -> bytes:
-    """Send a request's head alone, and read the first answer's."""
-    host, port = url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        writer.write(request.encode())
-        async with asyncio.timeout(20):
-            return await reader.readuntil(b"\r\n\r\n")
-    finally:
-        writer.close()
 
 
 async def test_every_call_asks_for_a_key_and_takes_no_wrong_one(web: aiohttp.ClientSession, guarded: RunningServer, keys: Keys) -> None:
@@ -359,137 +296,3 @@ def test_a_server_refuses_other_machines_without_keys(tmp_path: Path, processes:
     assert "refusing to listen on 0.0.0.0 without keys" in done.stderr
     assert "--insecure" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-CLIENT = """
-import asyncio, os, sys
-from pathlib import Path
-from convnet_kafka import logs
-from convnet_kafka.client import Client
-
-async def main(url, folder):
-    async with Client(url, key=os.environ["CONVNET_API_KEY"]) as client:
-        classification = client.classify([folder])
-        labels = [label async for label in classification]
-        await client.classify_one(next(Path(folder).iterdir()).read_bytes(), "private-fast.png", timeout_s=30)
-        await client.status(classification.job)
-        print(classification.job)
-        print(len(labels))
-
-logs.configure("debug", json=True)
-asyncio.run(main(*sys.argv[1:]), debug=True)
-"""
-
-
-class Program:
-    """A program of a full run, whose every output goes to one file."""
-
-    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
-        self._log = log
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "convnet_kafka", *arguments, "--log-level", "debug"],
-                stdout=file,
-                stderr=file,
-                env={**os.environ, "CONVNET_TOPICS_LABELS_PARTITIONS": "2", "CONVNET_SERVER_SHUTDOWN_DELAY_S": "0", **environment},
-            )
-
-    def text(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.text().splitlines() if line.startswith("{") and line.endswith("}")]
-        return [event for event in found if event.get("event") == name]
-
-    def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        finally:
-            self.process.kill()
-            self.process.wait()
-
-
-async def test_nothing_secret_stands_in_any_log(broker: LocalBroker, prefix: str, tmp_path: Path, digits_models: Path, digits: Any) -> None:
-    keys = Keys(tmp_path / "keys.json")
-    (tmp_path / "signing-key").write_bytes(b"k" * 40)
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for number, picture in enumerate(sorted(digits.test.rglob("*.png"))[:20]):
-        (pictures / f"private-{number}.png").write_bytes(picture.read_bytes())
-    kafka = ["--bootstrap-servers", broker.bootstrap_servers, "--topic-prefix", f"{prefix}-logs"]
-    with ExitStack() as stack:
-        server = Program(
-            tmp_path / "server.log",
-            *("server", "--port", "0", "--processes", "2", "--create-topics", "--access-log", "--keys-file", str(keys.path)),
-            *("--signing-key-file", str(tmp_path / "signing-key"), *kafka),
-        )
-        stack.callback(server.end)
-        classifier = Program(tmp_path / "classifier.log", "classifier", "--port", "0", "--models", str(digits_models), *kafka)
-        stack.callback(classifier.end)
-        await until_async(lambda: server.events("listening"), 60, "the server listens")
-        url = str(server.events("listening")[0]["url"])
-        # Its parent says so before its children listen.
-        await asyncio.to_thread(waiting.until_ready, url)
-        async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(force_close=True)) as web:
-            client = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-c", CLIENT, url, str(pictures)],
-                env={**os.environ, "CONVNET_API_KEY": keys.texts["acme"]},
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert client.returncode == 0, client.stderr
-            job, labels = client.stdout.split()
-            assert labels == "20"
-            await _misbehave(web, url, job, keys)
-            await call(web, "DELETE", f"/v1/jobs/{job}", 200, headers=keys.bearer("acme"))
-        told = server.events("request")
-    (tmp_path / "client.log").write_text(client.stderr)
-    routes_told = {(event["method"], event["route"]): event for event in told if event["status"] < 300}
-    upload = routes_told["POST", "/v1/jobs/{job}/images"]
-    assert (upload["key"], upload["tenant"], upload["images"]) == ("acme", "acme", 20)
-    assert upload["bytes"] > 20 * 512
-    assert upload["level"] == "info"
-    assert "a request was not HTTP and was refused" in server.text()
-    assert {401, 404, 403} <= {event["status"] for event in told}
-    secrets = {NOBODYS, job, job[-22:], "private-", *keys.texts.values()}
-    # What pictures begin with, as bytes are shown, and as base64; and the key that signs.
-    secrets |= {"\\x89PNG", "IHDR", "iVBORw0KGgo", "k" * 40}
-    secrets |= {secret.sha256 for key in keys.file.keys.values() for secret in key.secrets}
-    for log in ("server.log", "classifier.log", "client.log"):
-        text = (tmp_path / log).read_text(errors="replace")
-        assert text or log == "client.log", log
-        assert [secret for secret in secrets if secret in text] == [], log
-    # Its random part gives no access; it tells which job a batch was of, and servers keep even that to themselves unless asked.
-    random = random_part(job)
-    assert random in (tmp_path / "classifier.log").read_text()
-    assert random not in (tmp_path / "server.log").read_text()
-
-
-async def _misbehave(web: aiohttp.ClientSession, url: str, job: str, keys: Keys) -> None:
-    """Requests that go wrong in every way that might be logged."""
-    bearer = keys.bearer("acme")
-    await ask(web, "GET", f"/v1/jobs/{job}", {"Authorization": f"Bearer {NOBODYS}"})
-    await ask(web, "GET", f"/v1/jobs/{job}", keys.bearer("other"))
-    await ask(web, "GET", f"/v1/jobs/{job}", keys.bearer("sender"))
-    await ask(web, "GET", f"/v1/jobs/{job}/nothing", bearer)
-    await ask(web, "PUT", f"/v1/jobs/{job}", bearer)
-    await ask(web, "GET", f"/v1/jobs/{job}/labels?cursor={keys.texts['acme']}", bearer)
-    await ask(web, "POST", f"/v1/jobs/{job}/close", bearer, data=job)
-    await ask(web, "POST", f"/v1/jobs/{job}/images?name=private-late.png", {**bearer, **TAR}, data=b"no tar, but private-bytes" * 100)
-    text = f"Host: x\r\nAuthorization: Bearer {keys.texts['acme']}"
-    for broken in (
-        f"GET /v1/jobs/{job} HTTP/1.1\r\n{text}\x00\r\n\r\n",
-        f"GET /v1/jobs/{job} HTTP/1.1\r\nAuthorization {keys.texts['acme']}\r\n\r\n",
-        f"GET /v1/jobs/{job} with spaces {keys.texts['acme']} HTTP/1.1\r\n\r\n",
-        f"{keys.texts['acme']} /v1/jobs/{job} HTTP/1.1\r\n\r\n",
-        f"GET /v1/jobs/{job} HTTP/9.9x\r\n\r\n",
-        f"GET /v1/jobs/{job} HTTP/1.1\r\nX-API-Key: {keys.texts['acme'] * 1000}\r\n\r\n",
-        f"POST /v1/jobs/{job}/images HTTP/1.1\r\n{text}\r\nContent-Length: -5\r\n\r\n",
-    ):
-        assert (await head(url, broken)).startswith(b"HTTP/1.")
-    cut = f"POST /v1/jobs/{job}/images HTTP/1.1\r\n{text}\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n{job}\r\n"
-    await head(url, cut)

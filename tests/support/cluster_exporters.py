@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from convnet_kafka.local.process import free_ports
+from support.ending import end
 from support.kubernetes import Namespace
 from support.tools import required
 from support.waiting import until
@@ -59,12 +60,7 @@ class ClusterExporters:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        finally:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def text(self) -> str:
         """As it is scraped: types, and the series of this namespace. Series of a node's or a pod's sums are among them."""

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from convnet_kafka.local.process import free_ports
+from support.ending import end
 from support.tools import required
 from support.waiting import until
 
@@ -65,12 +66,7 @@ class Prometheus:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        finally:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     @property
     def log(self) -> Path:

@@ -44,6 +44,7 @@ class BalancedPartitioner:
         self._clock = clock
         self._known: tuple[int, ...] = ()
         self._given: list[int] = []  # by place among the known
+        self._stride = 1
         # Processes begin at places of their own.
         self._place = random.randrange(2**16)  # noqa: S311 - spreads work, hides nothing
         self._until = 0.0
@@ -67,12 +68,12 @@ class BalancedPartitioner:
         if partitions != self._known:  # all are equals again: one that was added is not to catch up with the others
             self._known = partitions
             self._given = [0] * len(partitions)
+            self._stride = _stride(len(partitions))
         if count := len(partitions):
-            stride = _stride(count)
-            turns = ((self._place + step * stride) % count for step in range(1, count + 1))
+            turns = [(self._place + step * self._stride) % count for step in range(1, count + 1)]
             self._place = min(turns, key=self._given.__getitem__)
 
 
 def _stride(count: int) -> int:
-    """A step that meets each of so many places once in a round, and is nearest below the golden ratio of it."""
-    return next(step for step in range(max(1, round(count * _GOLDEN_RATIO)), 0, -1) if math.gcd(step, count) == 1)
+    """A step that meets each of so many places once in a round, and is nearest below the golden ratio of it; 1 of none."""
+    return next((step for step in range(round(count * _GOLDEN_RATIO), 1, -1) if math.gcd(step, count) == 1), 1)

@@ -13,9 +13,8 @@ import pytest
 from convnet_kafka.cli.main import main
 from convnet_kafka.client import ClientOptions
 from convnet_kafka.client.retry import RetryPolicy
+from support.classifying import PNG
 from support.fake_server import FakeServer
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
