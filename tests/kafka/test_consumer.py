@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import group_options, reader_options
@@ -80,6 +81,25 @@ class Group:
         options = group_options(self._settings, "test", group=self.name, share=0.5, max_record_bytes=MIB) | other
         self.members[-1].join(options, self.topic)
         return self.members[-1]
+
+
+class Refused(Consumer):
+    """What librdkafka does when a coordinator that is just coming back refuses to say where the group was: it reads nothing, for ever."""
+
+    def __init__(self, options: dict[str, object]) -> None:
+        super().__init__(options)
+        self._refusals = 2
+
+    def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        if self._refusals:
+            self._refusals -= 1
+            raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+        return super().committed(partitions, timeout=timeout)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        super().incremental_assign(partitions)
+        self.pause([item for item in partitions if item.offset == OFFSET_INVALID])
+        self.resume([item for item in partitions if item.offset != OFFSET_INVALID])
 
 
 @pytest.fixture(params=["consumer", "classic"])
@@ -300,6 +320,25 @@ def test_one_that_is_busy_with_what_it_has_stays_in_the_group_by_attending_and_m
     member.poll_until(lambda: len(member.read) >= 600)
     assert member.read == [(0, offset) for offset in range(600)]
     assert (member.lost, member.revoked) == ([], [])
+
+
+def test_partitions_that_came_while_nobody_said_where_the_group_was_are_read_from_there_once_it_is_said(
+    group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = group(partitions=2, values=10)
+    first = one.join()
+    first.poll_until(lambda: len(first.read) == 20)
+    first.consumer.done({0: 4, 1: 7})
+    first.consumer.commit(wait=True)
+    first.consumer.close()
+    monkeypatch.setattr("convnet_kafka.kafka.consumer.Consumer", Refused)
+    second = one.join()
+    second.poll_until(lambda: second.assigned)
+    assert set(second.starts.values()) == {None}
+    second.poll_until(lambda: len(second.read) == 9)
+    assert sorted(second.read) == [(0, offset) for offset in range(4, 10)] + [(1, offset) for offset in range(7, 10)]
+    assert second.starts == {0: Start(4, "", 10), 1: Start(7, "", 10)}
+    assert (second.lost, second.expired) == ([], [])
 
 
 @pytest.mark.parametrize("protocol", ["consumer"], indirect=True)

@@ -25,6 +25,8 @@ logger = structlog.get_logger(__name__)
 # A commit that is waited for takes one round trip, some milliseconds; one that Kafka has not taken in this time is made again later.
 COMMIT_TIMEOUT_S = 2.0
 _COMMIT_LOOK_S = 0.002
+# Between looks at where the group was in partitions that came while Kafka did not say it.
+PLACE_AGAIN_S = 1.0
 # One who does not read for `max.poll.interval.ms` is thrown out of the group: whoever waits for something else attends so often within it.
 ATTENDANCES = 5
 MAX_POLL_INTERVAL_MS = 300_000
@@ -44,7 +46,8 @@ class GroupEvents:
     """What a group consumer tells its owner, from the thread that reads.
 
     Attributes:
-        on_assigned: these partitions are ours now; each with what Kafka said of it, or None when Kafka did not say it in time.
+        on_assigned: these partitions are ours now; each with what Kafka said of it, or None when Kafka did not say it in time. Those are
+            told again when Kafka has said it, if nothing was read of them by then.
         on_revoked: these partitions go away: finish what is in flight of them, call `done`, and return within a deadline of your own.
         on_lost: these partitions are already somebody else's: drop what is in flight of them.
         on_expired: partition and number of records that were gone before they were read.
@@ -86,6 +89,9 @@ class GroupConsumer:
         self._fatal: KafkaError | None = None
         self._commit_due = False
         self._to_start_again: set[int] = set()
+        # Of which neither a place to begin is known nor anything was read.
+        self._unplaced: set[int] = set()
+        self._place_at = 0.0
         # First offsets that are left where records have expired.
         self._passed: dict[int, int] = {}
         self._gone_while_reading: set[int] = set()
@@ -122,6 +128,7 @@ class GroupConsumer:
         self._read_at = time.monotonic()
         if self._left_over:
             left_over, self._left_over = self._left_over, []
+            self._unplaced.difference_update(message.partition() for message in left_over)
             return left_over
         # consume(n, t) waits for all n or the whole t: so wait for one, then take what is there.
         first = consumer.poll(timeout_s)
@@ -136,6 +143,9 @@ class GroupConsumer:
         self._raise_fatal()
         if self._to_start_again:
             self._start_again(consumer)
+        if self._unplaced:
+            self._unplaced.difference_update(message.partition() for message in records)
+            self._place(consumer)
         return records
 
     def attend(self) -> None:
@@ -267,8 +277,34 @@ class GroupConsumer:
                 self._done.pop(partition, None)
                 self._texts.pop(partition, None)
         self._commit_passed()
+        self._unplaced |= {partition for partition, start in starts.items() if start is None}
+        self._place_at = time.monotonic() + PLACE_AGAIN_S
         if added:
             self._events.on_assigned(starts)
+
+    def _place(self, consumer: Consumer) -> None:
+        """Take up partitions again that came without a place to begin, once Kafka says where the group was.
+
+        librdkafka asks for it by itself, but once: when a coordinator that is only just coming back refuses the question, it never asks
+        again and reads nothing of them, for ever (librdkafka 2.16; issue 5586).
+        """
+        if not self._unplaced or time.monotonic() < self._place_at:
+            return
+        starts = {number: start for number, start in self._history.starts(consumer, self._places(self._unplaced)).items() if start}
+        self._place_at = time.monotonic() + PLACE_AGAIN_S
+        places = self._history.beginnings(consumer, self._places(starts), starts)
+        known = [place for place in places if place.offset >= 0]
+        if not known:
+            return
+        try:
+            consumer.incremental_unassign(known)
+            consumer.incremental_assign(known)
+        except KafkaException as error:
+            logger.warning("partitions will be taken up again", topic=self._topic, partitions=sorted(self._unplaced), error=str(error))
+            return
+        self._unplaced.difference_update(place.partition for place in known)
+        self._commit_passed()
+        self._events.on_assigned({place.partition: starts[place.partition] for place in known})
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
@@ -294,6 +330,7 @@ class GroupConsumer:
             self._dirty -= removed
             self._gone_while_reading |= removed
             self._to_start_again -= removed
+            self._unplaced -= removed
             for partition in removed:
                 self._done.pop(partition, None)
                 self._texts.pop(partition, None)
@@ -319,6 +356,7 @@ class GroupConsumer:
                 consumer.incremental_unassign([place])
                 consumer.incremental_assign([TopicPartition(self._topic, place.partition, OFFSET_BEGINNING)])
                 self._to_start_again.discard(place.partition)
+                self._unplaced.discard(place.partition)
                 self._commit_passed()
         except KafkaException as error:
             due = sorted(self._to_start_again)
