@@ -269,7 +269,8 @@ class GroupConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = self._history.starts(consumer, partitions)
         # Where no offset is known librdkafka takes the committed one; where that fails `_handled` starts at the beginning.
-        consumer.incremental_assign(self._history.beginnings(consumer, partitions, starts))
+        places = self._history.beginnings(consumer, partitions, starts)
+        consumer.incremental_assign(places)
         added = frozenset(item.partition for item in partitions)
         with self._lock:
             self._assigned |= added
@@ -277,7 +278,7 @@ class GroupConsumer:
                 self._done.pop(partition, None)
                 self._texts.pop(partition, None)
         self._commit_passed()
-        self._unplaced |= {partition for partition, start in starts.items() if start is None}
+        self._unplaced |= {place.partition for place in places if place.offset < 0}
         self._place_at = time.monotonic() + PLACE_AGAIN_S
         if added:
             self._events.on_assigned(starts)
