@@ -27,6 +27,9 @@ HOUR_S = 3600
 
 # A bulk batch is sized to so much work (design of the lanes); an image of the fast lane waits for at most one of each replica.
 BATCH_IN_THE_WAY_S = 0.040
+# While nobody is on the fast lane a batch may take so long; and it holds so many bytes of encoded images at most (classifier/batching.py).
+LONGEST_BATCH_S = 0.100
+BATCH_BYTES = 32 * MIB
 # HTTP, Kafka both ways and the answer, without the model's work: docs/performance.md (`classify`, p99 on a machine that is not idle).
 PATH_S = 0.007
 # Of an exponential tail, 99 of 100 lie under 4.6 times its mean.
@@ -241,7 +244,7 @@ def plan(wishes: Wishes, costs: Costs) -> Plan:
 
     budget = KafkaSettings.model_fields["memory_budget_mib"].default
     server_memory = _rounded_mib(100 + budget + _default("upload_memory_mib") + _default("seen_memory_mib"), 64)
-    classifier_memory = _rounded_mib(costs.classifier_mib + wishes.image_bytes * _max_batch() / MIB, 64)
+    classifier_memory = _rounded_mib(costs.classifier_mib + _batch_bytes(wishes, costs) / MIB, 64)
     lines = (
         Line(
             "classifiers",
@@ -350,6 +353,12 @@ def _because(wishes: Wishes, utilisation: float) -> str:
 
 def _default(setting: str) -> int:
     return int(ServerSettings.model_fields[setting].default)
+
+
+def _batch_bytes(wishes: Wishes, costs: Costs) -> float:
+    """Encoded bytes of the largest batch: costly images are bounded by their time, large ones by their bytes; one is always taken."""
+    images = min(_max_batch(), LONGEST_BATCH_S / (costs.classifier_us * MICRO))
+    return max(wishes.image_bytes, min(images * wishes.image_bytes, BATCH_BYTES))
 
 
 def _max_batch() -> int:

@@ -6,9 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from convnet_kafka.classifier.batching import MAX_BATCH_BYTES, MAX_BATCH_S, UNDISTURBED_BATCH_S
 from convnet_kafka.cli.planvalues import helm_values, kafka_values
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.planning import MOST_PARTITIONS, Costs, Wishes, plan, record_bytes
+from convnet_kafka.planning import (
+    BATCH_BYTES,
+    BATCH_IN_THE_WAY_S,
+    LONGEST_BATCH_S,
+    MIB,
+    MOST_PARTITIONS,
+    Costs,
+    Wishes,
+    plan,
+    record_bytes,
+)
 
 COSTS = Costs(
     source="a test",
@@ -58,6 +69,22 @@ def test_more_classifiers_than_a_topic_may_have_partitions_are_refused() -> None
 
 def test_servers_cost_more_for_larger_images() -> None:
     assert plan(replace(WISHES, peak=20_000.0), replace(COSTS, decode_us=0, predict_us=0, overhead_us=10.0)).servers == (2, 4)
+
+
+def test_a_classifiers_memory_holds_a_batch_bounded_as_batches_are() -> None:
+    def beside_the_model(image_bytes: int, image_us: float) -> int:
+        costs = replace(COSTS, decode_us=0.0, predict_us=0.0, overhead_us=image_us)
+        return plan(replace(WISHES, image_bytes=image_bytes), costs).classifier_memory_mib - 200
+
+    assert 0 < beside_the_model(500, 100.0) <= 64  # 256 small ones
+    assert 24 <= beside_the_model(100 * 1024, 100.0) <= 24 + 64  # 256 of 100 KiB
+    assert beside_the_model(MIB, 100.0) <= 32 + 64  # no more than 32 MiB
+    assert beside_the_model(MIB, 10_000.0) <= 10 + 64  # ten take 100 ms
+    assert 8 <= beside_the_model(8 * MIB, 200_000.0) <= 8 + 64  # one, however long it takes
+
+
+def test_the_bounds_of_a_batch_are_those_of_the_classifier() -> None:
+    assert (BATCH_IN_THE_WAY_S, LONGEST_BATCH_S, BATCH_BYTES) == (MAX_BATCH_S, UNDISTURBED_BATCH_S, MAX_BATCH_BYTES)
 
 
 def test_one_broker_means_nothing_is_kept_twice() -> None:
