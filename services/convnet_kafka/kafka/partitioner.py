@@ -6,6 +6,7 @@ images, is then spread unevenly, and one replica works alone at its end. Turns o
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 import time
@@ -15,6 +16,9 @@ from collections.abc import Callable, Sequence
 PRODUCER_CHOOSES = -1
 # A request to the broker with so much in it costs little beside its bytes; a job of a thousand photos then has some two hundred turns.
 TURN_BYTES = 256 * 1024
+# What was given counts half as much after so long: its images are done by then, and a partition that came off badly once is not to be given
+# everything that comes, which may be little, until it has caught up. A minute of uneven bursts is even to 2 % all the same.
+HALF_LIFE_S = 5.0
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
@@ -43,35 +47,56 @@ class BalancedPartitioner:
         self._hold_bytes = hold_bytes
         self._clock = clock
         self._known: tuple[int, ...] = ()
-        self._given: list[int] = []  # by place among the known
-        self._stride = 1
-        # Processes begin at places of their own.
-        self._place = random.randrange(2**16)  # noqa: S311 - spreads work, hides nothing
+        # Those that wait for a turn, a heap: records given, the turn before which it had its last, and its number.
+        self._waiting: list[tuple[float, int, int]] = []
+        self._turn = 0
+        self._partition = PRODUCER_CHOOSES
+        self._given = 0.0  # to the one whose turn it is
         self._until = 0.0
         self._room = 0
+        self._aged_at = 0.0
 
-    def __call__(self, size: int) -> int:
-        """The partition of the next record, of so many bytes, or `PRODUCER_CHOOSES`."""
+    def choose(self) -> int:
+        """The partition of the next record, or `PRODUCER_CHOOSES`. The same again until the turn is over or the record was `sent`."""
         now = self._clock()
         if now >= self._until or self._room <= 0:
             self._until = now + self._hold_s
             self._room = self._hold_bytes
-            self._next()
-        self._room -= size
-        if not self._known:
-            return PRODUCER_CHOOSES
-        self._given[self._place] += 1
-        return self._known[self._place]
+            self._next(now)
+        return self._partition
 
-    def _next(self) -> None:
+    def sent(self, size: int) -> None:
+        """Count a record of so many bytes for the partition that was chosen last; one that the producer had no room for is not counted."""
+        self._room -= size
+        self._given += 1
+
+    def _next(self, now: float) -> None:
         partitions = tuple(self._partitions())
-        if partitions != self._known:  # all are equals again: one that was added is not to catch up with the others
-            self._known = partitions
-            self._given = [0] * len(partitions)
-            self._stride = _stride(len(partitions))
-        if count := len(partitions):
-            turns = [(self._place + step * self._stride) % count for step in range(1, count + 1)]
-            self._place = min(turns, key=self._given.__getitem__)
+        if partitions != self._known:
+            self._begin(partitions, now)
+        elif self._known:
+            heapq.heappush(self._waiting, (self._given, self._turn, self._partition))
+        if not partitions:
+            self._partition = PRODUCER_CHOOSES
+            return
+        self._age(now)
+        self._turn += 1
+        self._given, _, self._partition = heapq.heappop(self._waiting)
+
+    def _begin(self, partitions: tuple[int, ...], now: float) -> None:
+        """All are equals: one that was added is not to catch up with the others. Processes begin at places of their own."""
+        self._known = partitions
+        self._aged_at = now
+        count, stride = len(partitions), _stride(len(partitions))
+        first = random.randrange(count) if count else 0  # noqa: S311 - spreads work, hides nothing
+        self._waiting = [(0.0, self._turn - count + step, partitions[(first + step * stride) % count]) for step in range(count)]
+
+    def _age(self, now: float) -> None:
+        if now >= self._aged_at + HALF_LIFE_S:
+            left = 0.5 ** ((now - self._aged_at) / HALF_LIFE_S)
+            self._waiting = [(given * left, turn, partition) for given, turn, partition in self._waiting]
+            heapq.heapify(self._waiting)  # what was a hair apart may have become equal
+            self._aged_at = now
 
 
 def _stride(count: int) -> int:

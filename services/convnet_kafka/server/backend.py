@@ -141,7 +141,7 @@ class Backend:
         """The producer of a lane: bulk waits a little for company, fast sends at once."""
         return self._producers[lane]
 
-    def partitioner(self, lane: Lane) -> Callable[[int], int]:
+    def partitioner(self, lane: Lane) -> BalancedPartitioner:
         """Chooses the partition of each image of a lane."""
         return self._partitioners[lane]
 

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError
 from prometheus_client import Counter
 
 from convnet_kafka.errors import KafkaUnavailable
-from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES
+from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, BalancedPartitioner
 from convnet_kafka.kafka.producer import AcknowledgedProducer, QueueFull
 from convnet_kafka.messages import ImageIds, clip, image_base_headers, image_headers, now_ms
 from convnet_kafka.server import sniff
@@ -90,7 +90,7 @@ class Intake:
         queue_full: counts waits for room.
         names: filled with the name of every image by its id, when given.
         available: False while Kafka is away: nothing is handed over then, so that nobody waits for it and memory does not fill.
-        partitioner: chooses each image's partition; by default the producer does.
+        partitioner: chooses each image's partition; without one the producer does.
         trace: of the request, when it is recorded.
         meanwhile: waited for, once all images are handed over, before Kafka's answers are: a label proves what an acknowledgement says,
             and one who waits for it need not be woken for both.
@@ -114,7 +114,7 @@ class Intake:
         queue_full: Counter,
         names: dict[str, str] | None = None,
         available: Callable[[], bool] = lambda: True,
-        partitioner: Callable[[int], int] = lambda _size: PRODUCER_CHOOSES,
+        partitioner: BalancedPartitioner | None = None,
         trace: RequestTrace | None = None,
         meanwhile: Callable[[Intake], Awaitable[None]] | None = None,
         on_failure: Callable[[], None] | None = None,
@@ -161,10 +161,14 @@ class Intake:
         if self._trace is not None and (sent := self._trace.image(self._topic, image, self._handed_over)) is not None:
             base, on_answer = [*base, ("traceparent", sent.traceparent.encode())], sent.answered
         headers = image_headers(base, image=image, name=name, content_type=content_type)
+        partitioner = self._partitioner
+        partition = PRODUCER_CHOOSES if partitioner is None else partitioner.choose()
         try:
-            self._delivery.send(self._topic, content, headers, partition=self._partitioner(len(content)), tag=name, on_answer=on_answer)
+            self._delivery.send(self._topic, content, headers, partition=partition, tag=name, on_answer=on_answer)
         except QueueFull:
             return False
+        if partitioner is not None:
+            partitioner.sent(len(content))
         self._handed_over += 1
         self.last_image = image
         if self._names is not None:
