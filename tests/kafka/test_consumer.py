@@ -7,9 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import group_options, reader_options
@@ -93,13 +96,26 @@ class Refused(Consumer):
     def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
         if self._refusals:
             self._refusals -= 1
-            raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+            return self.refuse(partitions)
         return super().committed(partitions, timeout=timeout)
+
+    def refuse(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         super().incremental_assign(partitions)
         self.pause([item for item in partitions if item.offset == OFFSET_INVALID])
         self.resume([item for item in partitions if item.offset != OFFSET_INVALID])
+
+
+class RefusedEach(Refused):
+    """The same, where the answer comes and says of each partition that it is refused."""
+
+    def refuse(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        error = KafkaError(KafkaError.NOT_COORDINATOR)
+        return [
+            cast("TopicPartition", SimpleNamespace(partition=item.partition, offset=OFFSET_INVALID, error=error)) for item in partitions
+        ]
 
 
 @pytest.fixture(params=["consumer", "classic"])
@@ -322,8 +338,9 @@ def test_one_that_is_busy_with_what_it_has_stays_in_the_group_by_attending_and_m
     assert (member.lost, member.revoked) == ([], [])
 
 
+@pytest.mark.parametrize("refused", [Refused, RefusedEach])
 def test_partitions_that_came_while_nobody_said_where_the_group_was_are_read_from_there_once_it_is_said(
-    group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+    group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch, refused: type[Refused]
 ) -> None:
     one = group(partitions=2, values=10)
     first = one.join()
@@ -331,11 +348,15 @@ def test_partitions_that_came_while_nobody_said_where_the_group_was_are_read_fro
     first.consumer.done({0: 4, 1: 7})
     first.consumer.commit(wait=True)
     first.consumer.close()
-    monkeypatch.setattr("convnet_kafka.kafka.consumer.Consumer", Refused)
-    second = one.join()
-    second.poll_until(lambda: second.assigned)
-    assert set(second.starts.values()) == {None}
-    second.poll_until(lambda: len(second.read) == 9)
+    monkeypatch.setattr("convnet_kafka.kafka.consumer.Consumer", refused)
+    with capture_logs() as logs:
+        second = one.join()
+        second.poll_until(lambda: second.assigned)
+        assert set(second.starts.values()) == {None}
+        second.poll_until(lambda: len(second.read) == 9)
+    told = [line for line in logs if line["event"] == "partitions come without their history"]
+    assert [line["partitions"] for line in told] == [[0, 1], [0, 1]]
+    assert all("coordinator" in line["error"].lower() for line in told)
     assert sorted(second.read) == [(0, offset) for offset in range(4, 10)] + [(1, offset) for offset in range(7, 10)]
     assert second.starts == {0: Start(4, "", 10), 1: Start(7, "", 10)}
     assert (second.lost, second.expired) == ([], [])

@@ -25,8 +25,10 @@ logger = structlog.get_logger(__name__)
 # A commit that is waited for takes one round trip, some milliseconds; one that Kafka has not taken in this time is made again later.
 COMMIT_TIMEOUT_S = 2.0
 _COMMIT_LOOK_S = 0.002
-# Between looks at where the group was in partitions that came while Kafka did not say it.
-PLACE_AGAIN_S = 1.0
+# Between looks at where the group was in partitions that came while Kafka did not say it, and how long each question may keep those waiting
+# that are read.
+PLACE_AGAIN_S = 2.0
+PLACE_ANSWER_S = 0.4
 # One who does not read for `max.poll.interval.ms` is thrown out of the group: whoever waits for something else attends so often within it.
 ATTENDANCES = 5
 MAX_POLL_INTERVAL_MS = 300_000
@@ -130,6 +132,8 @@ class GroupConsumer:
             left_over, self._left_over = self._left_over, []
             self._unplaced.difference_update(message.partition() for message in left_over)
             return left_over
+        if self._unplaced:  # before anything is in hand that would have to wait for it
+            self._place(consumer)
         # consume(n, t) waits for all n or the whole t: so wait for one, then take what is there.
         first = consumer.poll(timeout_s)
         self._raise_fatal()
@@ -145,7 +149,6 @@ class GroupConsumer:
             self._start_again(consumer)
         if self._unplaced:
             self._unplaced.difference_update(message.partition() for message in records)
-            self._place(consumer)
         return records
 
     def attend(self) -> None:
@@ -289,11 +292,12 @@ class GroupConsumer:
         librdkafka asks for it by itself, but once: when a coordinator that is only just coming back refuses the question, it never asks
         again and reads nothing of them, for ever (librdkafka 2.16; issue 5586).
         """
-        if not self._unplaced or time.monotonic() < self._place_at:
+        if time.monotonic() < self._place_at:
             return
-        starts = {number: start for number, start in self._history.starts(consumer, self._places(self._unplaced)).items() if start}
+        found = self._history.starts(consumer, self._places(self._unplaced), PLACE_ANSWER_S)
+        starts = {number: start for number, start in found.items() if start is not None}
+        places = self._history.beginnings(consumer, self._places(starts), starts, PLACE_ANSWER_S)
         self._place_at = time.monotonic() + PLACE_AGAIN_S
-        places = self._history.beginnings(consumer, self._places(starts), starts)
         known = [place for place in places if place.offset >= 0]
         if not known:
             return
@@ -303,7 +307,9 @@ class GroupConsumer:
         except KafkaException as error:
             logger.warning("partitions will be taken up again", topic=self._topic, partitions=sorted(self._unplaced), error=str(error))
             return
-        self._unplaced.difference_update(place.partition for place in known)
+        placed = {place.partition for place in known}
+        self._unplaced -= placed
+        self._to_start_again -= placed  # what was asked for before has its answer
         self._commit_passed()
         self._events.on_assigned({place.partition: starts[place.partition] for place in known})
 

@@ -46,16 +46,22 @@ class History:
         self._on_expired = on_expired
         self._on_made_anew = on_made_anew
 
-    def starts(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> dict[int, Start | None]:
-        """What Kafka says of partitions that have just come; None of those it says nothing of in time."""
+    def starts(self, consumer: Consumer, partitions: Sequence[TopicPartition], answer_s: float = ANSWER_S) -> dict[int, Start | None]:
+        """What Kafka says of partitions that have just come; None of those it says nothing of in time, or does not want to.
+
+        Args:
+            consumer: the member's.
+            partitions: which.
+            answer_s: seconds that Kafka has for each of two questions; nothing is read meanwhile.
+        """
         here = [TopicPartition(self._topic, item.partition) for item in sorted(partitions, key=lambda item: item.partition)]
         found: dict[int, Start | None] = {item.partition: None for item in here}
         if not here:  # librdkafka takes a question about nothing for a mistake
             return found
         try:
-            committed = consumer.committed(here, timeout=ANSWER_S)
+            committed = consumer.committed(here, timeout=answer_s)
             # Asks for the first offset from a time on; this time means the end, and one request to a broker does for all its partitions.
-            ends = consumer.offsets_for_times([TopicPartition(self._topic, item.partition, OFFSET_END) for item in here], ANSWER_S)
+            ends = consumer.offsets_for_times([TopicPartition(self._topic, item.partition, OFFSET_END) for item in here], answer_s)
         except KafkaException as error:
             logger.warning("partitions come without their history", topic=self._topic, partitions=sorted(found), error=str(error))
             return found
@@ -63,10 +69,17 @@ class History:
         for item in committed:
             if item.error is None and item.partition in end:
                 found[item.partition] = Start(item.offset, item.metadata or "", end[item.partition])
+        if refused := [item for item in (*committed, *ends) if item.error is not None]:
+            without = sorted({item.partition for item in refused})
+            logger.warning("partitions come without their history", topic=self._topic, partitions=without, error=str(refused[0].error))
         return found
 
     def beginnings(
-        self, consumer: Consumer, partitions: Sequence[TopicPartition], starts: Mapping[int, Start | None]
+        self,
+        consumer: Consumer,
+        partitions: Sequence[TopicPartition],
+        starts: Mapping[int, Start | None],
+        answer_s: float = ANSWER_S,
     ) -> list[TopicPartition]:
         """Where to begin in partitions that have just come, as offsets wherever they are known.
 
@@ -77,7 +90,7 @@ class History:
         new = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(committed) if committed[number] < 0]
         begin = {number: offset for number, offset in committed.items() if offset >= 0}
         try:
-            found = consumer.offsets_for_times(new, ANSWER_S) if new else []
+            found = consumer.offsets_for_times(new, answer_s) if new else []
         except KafkaException:
             found = []
         low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
