@@ -67,7 +67,7 @@ class Costs:
         broker_us_per_kib: and for each KiB of it.
         pixels: width x height of the pictures that were decoded.
         image_bytes: their mean size.
-        classifier_mib: peak memory of a classifier with this model.
+        classifier_mib: peak memory of a classifier with this model, the pixels of its largest batch included.
     """
 
     source: str
@@ -252,7 +252,9 @@ def plan(wishes: Wishes, costs: Costs) -> Plan:
             f"{cost_us:,.0f} us an image (decode {costs.decode_us:,.0f}, predict {costs.predict_us:,.0f}, "
             f"the rest {costs.overhead_us:,.0f}); one core each, busy to {utilisation:.0%} {_because(wishes, utilisation)}",
         ),
-        Line("classifier, request", f"1 CPU, {classifier_memory} MiB", f"its peak {costs.classifier_mib:,.0f} MiB, and a batch of images"),
+        Line(
+            "classifier, request", f"1 CPU, {classifier_memory} MiB", f"its peak {costs.classifier_mib:,.0f} MiB, and the files of a batch"
+        ),
         Line(
             "servers",
             _range(servers),
