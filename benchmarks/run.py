@@ -13,7 +13,7 @@ import platform
 import statistics
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from convnet_kafka.settings import ClassifierSettings
 from echo import warm_up as warm_up_broker
 from figures import percentiles, save, spread
 from processes import MICRO, compiling_seconds, cpu_by_process, kind, peak_mib
-from workers import Worker, prepare_client, prepare_limit
+from workers import Measured, Worker, prepare_client, prepare_limit
 from workload import DIGITS, PHOTOS
 
 # Rounds of both before those that count: pools fill.
 WARM_UP_ROUNDS = 1
-# Before them the path alone, until the broker's JVM has compiled what these requests run through: some ten thousand others, which it has
-# served by then, are not all of it. Brokers live for months.
+# Before them the path alone, until in one of them no more than a tenth of the broker's CPU is its JVM's compiler's: some ten thousand other
+# requests, which it has served by then, do not run through all that these do. Brokers live for months.
 SETTLED = 0.1
 MOST_SETTLING_ROUNDS = 12
 # The ratio that the whole path is to reach.
@@ -59,20 +59,56 @@ class Rounds:
     compiling_us: list[float] = field(default_factory=list)
 
 
-def settle(client: Worker, stack: Stack, folder: Path, console: Console) -> None:
-    """Run the path until compiling is no more than `SETTLED` of what the broker spends."""
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How the broker's JVM came to rest before anything was measured.
+
+    Attributes:
+        rounds: of the path alone, that it took or that were allowed.
+        compiling_share: of the broker's CPU in the last of them its compiler's; None where the system does not tell.
+    """
+
+    rounds: int
+    compiling_share: float | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether that was no more than `SETTLED`."""
+        return self.compiling_share is not None and self.compiling_share <= SETTLED
+
+
+def settle(client: Worker, stack: Stack, folder: Path, images: int, console: Console) -> Settling:
+    """Run the path until compiling is no more than `SETTLED` of what the broker spends, or `MOST_SETTLING_ROUNDS` are over.
+
+    Raises:
+        click.ClickException: an image has no label.
+    """
     broker = {"broker": stack.processes["broker"]}
-    for _ in range(MOST_SETTLING_ROUNDS):
+    settling = Settling(0, None)
+    while settling.rounds < MOST_SETTLING_ROUNDS and not settling.settled:
         spent, compiling = cpu_by_process(broker)["broker"], compiling_seconds(broker["broker"])
         client.begin("bulk", folder, "")
-        client.result()
+        check_labels(client.result(), images)
         compiled = compiling_seconds(broker["broker"])
-        if compiled is None or compiling is None:
-            continue
-        share = (compiled - compiling) / (cpu_by_process(broker)["broker"] - spent)
-        console.print(f"settling: {share:.0%} of the broker's CPU was its compiler's")
-        if share <= SETTLED:
-            return
+        share = None
+        if compiled is not None and compiling is not None:
+            share = (compiled - compiling) / (cpu_by_process(broker)["broker"] - spent)
+            console.print(f"settling: {share:.0%} of the broker's CPU was its compiler's")
+        settling = Settling(settling.rounds + 1, share)
+    if not settling.settled:
+        last = "an unknown part" if settling.compiling_share is None else f"{settling.compiling_share:.0%}"
+        console.print(
+            f"NOT SETTLED: after {settling.rounds} rounds {last} of the broker's CPU was its compiler's, {SETTLED:.0%} at most is wanted: "
+            "what the broker costs may be stated too high"
+        )
+    return settling
+
+
+def check_labels(answer: Measured, images: int) -> None:
+    """Raise click.ClickException unless a round of the path has given each image its label."""
+    labelled, failed = answer.detail
+    if (labelled, failed) != (images, 0):
+        raise click.ClickException(f"{labelled} labels and {failed} failures for {images} images")
 
 
 def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: Stack, folder: Path, images: int) -> None:
@@ -87,9 +123,7 @@ def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: S
     client.begin("bulk", folder, "")
     answer = client.result()
     after, compiled = cpu_by_process(stack.processes), compiling_seconds(stack.processes["broker"])
-    labelled, failed = answer.detail
-    if (labelled, failed) != (images, 0):
-        raise click.ClickException(f"{labelled} labels and {failed} failures for {images} images")
+    check_labels(answer, images)
     rounds.path.append(images / answer.seconds)
     spent = {name: after[name] - before[name] for name in after} | {"client": answer.cpu_s}
     for name, seconds in spent.items():
@@ -98,7 +132,7 @@ def measure_round(rounds: Rounds, limits: list[Worker], client: Worker, stack: S
         rounds.compiling_us.append((compiled - compiling) / images * MICRO)
 
 
-def report(rounds: Rounds, single: list[float], peaks: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
+def report(rounds: Rounds, settling: Settling, single: list[float], peaks: dict[str, float], options: dict[str, Any]) -> dict[str, Any]:
     """The figures as they are written to bench.json."""
     ratios = [path / limit for path, limit in zip(rounds.path, rounds.limit, strict=True)]
     total = [sum(values) for values in zip(*rounds.cpu_us.values(), strict=True)]
@@ -106,6 +140,7 @@ def report(rounds: Rounds, single: list[float], peaks: dict[str, float], options
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(), "python": platform.python_version()},
         "options": options,
+        "settling": asdict(settling) | {"settled": settling.settled},
         "limit_images_per_s": spread(rounds.limit),
         "end_to_end_images_per_s": spread(rounds.path),
         "end_to_end_ratio": statistics.median(ratios),
@@ -190,7 +225,7 @@ def main(
         limits = [cleanup.enter_context(Worker(prepare_limit, root / "models", files[core::cores], max_batch)) for core in range(cores)]
         client = cleanup.enter_context(Worker(prepare_client, stack.server_url))
         warm_up_broker(stack.bootstrap_servers, files[0].read_bytes()[:1000])
-        settle(client, stack, root / "pictures", console)
+        settling = settle(client, stack, root / "pictures", images, console)
         for number in range(warm_up + count):
             if number == warm_up:
                 rounds = Rounds()
@@ -213,7 +248,7 @@ def main(
             "mean_bytes": round(statistics.mean(file.stat().st_size for file in files)),
             "bar": BAR[workload.name],
         }
-        figures = report(rounds, latencies, peaks, options)
+        figures = report(rounds, settling, latencies, peaks, options)
     save(out, figures)
     show(figures, console)
     console.print(f"written to {out}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -32,8 +32,9 @@ _SMALL_NETWORK_CHUNKS = (16, 8, 4, 2, 1)
 _LARGE_NETWORK_CHUNKS = (4, 1)
 _LARGE_NETWORK_BYTES = 8_000_000
 
-# What TensorFlow runs before it serves: larger batches prepare themselves when the first of them comes, and would take gigabytes here.
-_WARM_SIZES = (1, 2, 4, 8, 16)
+# Up to so many images TensorFlow runs before it serves: batches that a person waits for are small. Larger ones prepare themselves when the
+# first of them comes, and would take gigabytes here.
+_WARM_UP_TO = 16
 
 # LiteRT prints this on every start, past every logging setting it has.
 _NOISE = (b"XNNPACK delegate",)
@@ -67,7 +68,14 @@ class Predictor(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Run every prepared shape once, so that no client's image pays for it. Raises ModelError when the model is broken."""
+        """Predict once in sizes that batches are run in, so that no client's image pays for their preparation.
+
+        LiteRT is run in every size, since it makes larger batches up from them; TensorFlow in those up to 16, so the first larger batch of
+        a size still pays.
+
+        Raises:
+            ModelError: the model is broken.
+        """
         ...
 
 
@@ -113,7 +121,7 @@ class LiteRTPredictor:
 
     def warm_up(self) -> None:
         """Run every prepared shape once; see `Predictor.warm_up`."""
-        _warm_up(self, tuple(size for size, _ in self._chunks))
+        _warm_up(self, [size for size, _ in self._chunks])
 
 
 class _FixedBatch:
@@ -180,26 +188,25 @@ class TensorFlowPredictor:
         # One graph for all sizes of a batch, where TensorFlow would trace one for each.
         batches = tensorflow.TensorSpec((None, *self.spec.shape), tensorflow.float32)
         self._call = tensorflow.function(lambda images: self._network(images, training=False), input_signature=[batches])
-        self._cast = tensorflow.cast
-        self._float32 = tensorflow.float32
 
     def predict(self, images: Pixels) -> Probabilities:
         """Class probabilities; see `Predictor.predict`."""
         count = _checked_count(images, self.spec, self.max_batch)
-        # The libraries below prepare themselves for each size that they meet: it is one of a few, at most twice as large as it must be.
-        batch = np.zeros((min(_power_of_two(count), self.max_batch), *self.spec.shape), np.float32)
+        batch = np.zeros((self._size(count), *self.spec.shape), np.float32)
         batch[:count] = images
         answers: Probabilities = self._call(batch).numpy()[:count]
         return answers
 
     def warm_up(self) -> None:
-        """Run every prepared shape once; see `Predictor.warm_up`."""
-        _warm_up(self, tuple(size for size in _WARM_SIZES if size <= self.max_batch))
+        """Run once every size that a batch of up to 16 images is padded to; see `Predictor.warm_up`."""
+        _warm_up(self, sorted({self._size(count) for count in range(1, min(_WARM_UP_TO, self.max_batch) + 1)}))
 
+    def _size(self, count: int) -> int:
+        """What a batch is padded to: the least power of two that is no less, or the largest batch.
 
-def _power_of_two(count: int) -> int:
-    """The least that is no less, of 1 or more."""
-    return 1 << (count - 1).bit_length()
+        The libraries below prepare themselves for each size that they meet: it is one of a few, at most twice as large as it must be.
+        """
+        return min(1 << (count - 1).bit_length(), self.max_batch)
 
 
 def load_keras(model: bytes, what: str) -> Any:
@@ -262,7 +269,7 @@ def _checked_count(images: Pixels, spec: ImageSpec, max_batch: int) -> int:
     return count
 
 
-def _warm_up(predictor: Predictor, sizes: tuple[int, ...]) -> None:
+def _warm_up(predictor: Predictor, sizes: Sequence[int]) -> None:
     for size in sizes:
         answers = predictor.predict(np.zeros((size, *predictor.spec.shape), np.uint8))
         if not np.isfinite(answers).all() or abs(float(answers.sum()) - size) > 0.01 * size:

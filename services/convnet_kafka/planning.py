@@ -25,9 +25,9 @@ MICRO = 1e-6
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 HOUR_S = 3600
 
-# A bulk batch is sized to so much work (design of the lanes); an image of the fast lane waits for at most one of each replica.
-BATCH_IN_THE_WAY_S = 0.040
-# While nobody is on the fast lane a batch may take so long; and it holds so many bytes of encoded images at most (classifier/batching.py).
+# What bounds a bulk batch (classifier/batching.py): an image of the fast lane waits for at most one, and a classifier holds it in memory.
+# It takes 40 ms at most where that classifier had an image of the fast lane in the last 10 s, but no wish says how many come on it: of
+# those that come at random, less often than some one in two seconds to each replica, more than 1 of 100 are the first in 10 s.
 LONGEST_BATCH_S = 0.100
 BATCH_BYTES = 32 * MIB
 # HTTP, Kafka both ways and the answer, without the model's work: docs/performance.md (`classify`, p99 on a machine that is not idle).
@@ -67,7 +67,7 @@ class Costs:
         broker_us_per_kib: and for each KiB of it.
         pixels: width x height of the pictures that were decoded.
         image_bytes: their mean size.
-        classifier_mib: peak memory of a classifier with this model.
+        classifier_mib: peak memory of a classifier with this model, the pixels of its largest batch included.
     """
 
     source: str
@@ -109,7 +109,7 @@ class Wishes:
         mean: images a second, over days.
         peak: images a second, at the busiest.
         image_bytes: mean size of an encoded image.
-        latency_s: 99 of 100 single images have their label within so many seconds, at the peak.
+        latency_s: 99 of 100 single images on the fast lane have their label within so many seconds, at the peak, however few these are.
         retention_h: hours that images are kept.
         job_life_h: hours that a job can be read; labels are kept for both together.
         brokers: of Kafka.
@@ -252,7 +252,9 @@ def plan(wishes: Wishes, costs: Costs) -> Plan:
             f"{cost_us:,.0f} us an image (decode {costs.decode_us:,.0f}, predict {costs.predict_us:,.0f}, "
             f"the rest {costs.overhead_us:,.0f}); one core each, busy to {utilisation:.0%} {_because(wishes, utilisation)}",
         ),
-        Line("classifier, request", f"1 CPU, {classifier_memory} MiB", f"its peak {costs.classifier_mib:,.0f} MiB, and a batch of images"),
+        Line(
+            "classifier, request", f"1 CPU, {classifier_memory} MiB", f"its peak {costs.classifier_mib:,.0f} MiB, and the files of a batch"
+        ),
         Line(
             "servers",
             _range(servers),
@@ -315,6 +317,22 @@ def record_bytes(image_bytes: int) -> tuple[float, float]:
     return image_bytes + _framed(headers), len(label.to_json()) + _framed(answer)
 
 
+def longest_batch(image_us: float, image_bytes: float) -> float:
+    """Images in the largest bulk batch: small ones end at the setting, costly ones at their time, large ones at their bytes.
+
+    Args:
+        image_us: microseconds a classifier spends on one.
+        image_bytes: encoded bytes of one, more than 0.
+
+    Returns:
+        1 or more, since one is always taken; not whole, since both are means.
+    """
+    images = min(float(ClassifierSettings.model_fields["max_batch"].default), BATCH_BYTES / image_bytes)
+    if images * image_us * MICRO > LONGEST_BATCH_S:
+        images = LONGEST_BATCH_S / (image_us * MICRO)
+    return max(images, 1.0)
+
+
 def _framed(headers: Headers) -> float:
     return RECORD_FRAMING_BYTES + sum(len(name) + len(value) + HEADER_FRAMING_BYTES for name, value in headers)
 
@@ -327,7 +345,7 @@ def _utilisation(wishes: Wishes, costs: Costs) -> float:
     """
     service_s = costs.classifier_us * MICRO
     alone_s = (costs.decode_us + costs.alone_us + costs.overhead_us) * MICRO
-    in_the_way_s = min(max(BATCH_IN_THE_WAY_S, service_s), service_s * _max_batch())
+    in_the_way_s = service_s * longest_batch(costs.classifier_us, wishes.image_bytes)
     left_s = wishes.latency_s - PATH_S - in_the_way_s - alone_s
     if left_s <= 0:
         raise SettingsError(
@@ -356,13 +374,8 @@ def _default(setting: str) -> int:
 
 
 def _batch_bytes(wishes: Wishes, costs: Costs) -> float:
-    """Encoded bytes of the largest batch: costly images are bounded by their time, large ones by their bytes; one is always taken."""
-    images = min(_max_batch(), LONGEST_BATCH_S / (costs.classifier_us * MICRO))
-    return max(wishes.image_bytes, min(images * wishes.image_bytes, BATCH_BYTES))
-
-
-def _max_batch() -> int:
-    return int(ClassifierSettings.model_fields["max_batch"].default)
+    """Encoded bytes of the largest batch."""
+    return longest_batch(costs.classifier_us, wishes.image_bytes) * wishes.image_bytes
 
 
 def _rounded_mib(mib: float, step: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from convnet.model_card import ModelCard
 from convnet_kafka.cli import plancosts
 from convnet_kafka.cli.plan import command
 from convnet_kafka.errors import SettingsError
+from convnet_kafka.settings import KafkaSettings
 
 CARD = ModelCard(
     version=3,
@@ -101,6 +103,22 @@ def test_pictures_of_ones_own_are_measured_and_what_is_none_is_left_out(tmp_path
     costs = plancosts.measure(tmp_path, pictures, None, 0.1)
     assert costs.pixels == 2000
     assert costs.image_bytes == (pictures / "a.png").stat().st_size
+
+
+def test_the_memory_of_a_classifier_holds_the_pixels_of_its_largest_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large(Instant):
+        spec = ImageSpec(256, 256, 3)  # 192 KiB of pixels
+
+    monkeypatch.setattr(plancosts, "load_predictor", lambda *_arguments, **_options: Large())
+    monkeypatch.setattr(plancosts.resource, "getrusage", lambda _who: SimpleNamespace(ru_maxrss=0))
+
+    def beside_the_process(cost_us: float) -> float:
+        monkeypatch.setattr(plancosts, "_cost_us", lambda *_arguments: cost_us)
+        budget = KafkaSettings.model_fields["memory_budget_mib"].default
+        return plancosts.measure(tmp_path, None, (8, 8), 0.1).classifier_mib - budget
+
+    assert beside_the_process(10.0) == 256 * 192 / 1024  # as many as the setting allows
+    assert beside_the_process(10_000.0) == 4 * 192 / 1024  # 30 ms each: more would take longer than 100 ms
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from convnet_kafka.classifier.batching import MAX_BATCH_BYTES, MAX_BATCH_S, UNDISTURBED_BATCH_S
+from convnet_kafka.classifier.batching import MAX_BATCH_BYTES, UNDISTURBED_BATCH_S
 from convnet_kafka.cli.planvalues import helm_values, kafka_values
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.planning import (
     BATCH_BYTES,
-    BATCH_IN_THE_WAY_S,
     LONGEST_BATCH_S,
     MIB,
     MOST_PARTITIONS,
@@ -45,14 +44,32 @@ def test_classifiers_carry_the_peak_and_are_no_busier_than_wished() -> None:
 
 
 def test_a_short_latency_takes_idle_classifiers() -> None:
-    relaxed, hurried = plan(replace(WISHES, latency_s=1.0), COSTS), plan(replace(WISHES, latency_s=0.09), COSTS)
+    relaxed, hurried = plan(replace(WISHES, latency_s=1.0), COSTS), plan(replace(WISHES, latency_s=0.14), COSTS)
     assert hurried.classifiers[1] > relaxed.classifiers[1]
-    assert "for 90 ms" in hurried.lines[0].why
+    assert "for 140 ms" in hurried.lines[0].why
 
 
 def test_a_latency_that_no_number_of_classifiers_reaches_is_refused_with_its_parts() -> None:
     with pytest.raises(SettingsError, match=r"--latency is 20 ms, and one image takes .* however many classifiers"):
         plan(replace(WISHES, latency_s=0.02), COSTS)
+
+
+def test_an_image_may_find_the_longest_batch_in_its_way_since_the_rate_of_the_fast_lane_is_not_known() -> None:
+    with pytest.raises(SettingsError, match=r"one image takes 118\.0 ms .*, 100\.0 ms behind a batch that was begun"):
+        plan(replace(WISHES, latency_s=0.1), COSTS)
+
+
+def test_what_is_in_the_way_is_bounded_in_images_and_in_bytes_too() -> None:
+    def refused(image_us: float, image_bytes: int) -> str:
+        costs = replace(COSTS, decode_us=0.0, predict_us=0.0, overhead_us=image_us)
+        with pytest.raises(SettingsError) as refusal:
+            plan(replace(WISHES, mean=1.0, peak=1.0, latency_s=0.001, image_bytes=image_bytes), costs)
+        return str(refusal.value)
+
+    assert " 25.6 ms behind a batch" in refused(100.0, 500)  # 256 small ones
+    assert " 32.0 ms behind a batch" in refused(4000.0, 4 * MIB)  # eight are 32 MiB
+    assert " 100.0 ms behind a batch" in refused(4000.0, MIB)
+    assert " 200.0 ms behind a batch" in refused(200_000.0, 500)  # one, however long it takes
 
 
 def test_each_classifier_has_as_many_partitions_as_the_others() -> None:
@@ -84,7 +101,7 @@ def test_a_classifiers_memory_holds_a_batch_bounded_as_batches_are() -> None:
 
 
 def test_the_bounds_of_a_batch_are_those_of_the_classifier() -> None:
-    assert (BATCH_IN_THE_WAY_S, LONGEST_BATCH_S, BATCH_BYTES) == (MAX_BATCH_S, UNDISTURBED_BATCH_S, MAX_BATCH_BYTES)
+    assert (LONGEST_BATCH_S, BATCH_BYTES) == (UNDISTURBED_BATCH_S, MAX_BATCH_BYTES)
 
 
 def test_one_broker_means_nothing_is_kept_twice() -> None:

@@ -18,10 +18,13 @@ from convnet_kafka.messages import FailureCode
 # In the metadata it says whose note this is, and how it reads.
 KEY = "convnet-kafka"
 VERSION = 1
-# As far as a process that died without a note can have come past its last commit: what is in flight (pipeline.MAX_IMAGES_IN_FLIGHT and a
-# batch, some 1,500 records by default) and what was settled since (lanes commit every 0.2 s, and one does at most some 12,000
-# records a second). If it came further, the owner after it dies further on, and the one after that finds its note.
-WATCHED_RECORDS = 4096
+# As far as a process that died without a note can have come past its last commit. What is in flight: pipeline.MAX_IMAGES_IN_FLIGHT less
+# one, and a batch, 2,303 records with the largest `max_batch` that may be set, 1,024. And what was settled since, of at most some 12,000 a
+# second: lanes commit every 0.2 s (2,400), notice it after a read and send it before the next, either of which may wait for a batch
+# (2,048). That is 6,751, by default, with batches of 256, 4,447; the rest is for the commit's way. Each batch of them costs one that is
+# waited for, some milliseconds, when a partition comes. Where it came further (`commit_interval_s` is set to more, say), the owner after it
+# dies further on, and the one after that finds its note.
+WATCHED_RECORDS = 8192
 DEATHS_ALONE = 2
 # A process that dies for a reason of its own does so soon after its start, most of all where it is started again and again. Before a record
 # is tried alone for the last time its process must have lived for so long.

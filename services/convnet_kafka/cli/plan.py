@@ -36,7 +36,12 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--peak", type=float, help="Images a second at the busiest; twice the average by default.")
 @click.option("--image-bytes", type=int, help="Mean size of an encoded image; by default of the pictures that were measured.")
 @click.option("--size", type=_Size(), help="Pixels of the pictures, as 640x427; by default of those that were measured.")
-@click.option("--latency", default=1.0, show_default=True, help="Seconds in which 99 of 100 single images have their label, at the peak.")
+@click.option(
+    "--latency",
+    default=1.0,
+    show_default=True,
+    help="Seconds in which 99 of 100 single images on the fast lane have their label, at the peak.",
+)
 @click.option("--retention-hours", default=168.0, show_default=True, help="Hours that images are kept.")
 @click.option("--job-life-hours", default=72.0, show_default=True, help="Hours that a job can be read.")
 @click.option("--brokers", default=3, show_default=True, help="Brokers of Kafka.")

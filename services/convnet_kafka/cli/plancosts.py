@@ -7,6 +7,7 @@ what servers and brokers spend, are the built-in figures of docs/performance.md;
 from __future__ import annotations
 
 import io
+import math
 import platform
 import resource
 import sys
@@ -21,17 +22,19 @@ import orjson
 from PIL import Image
 
 from convnet.images import ImageSpec, decode
-from convnet.predictor import Predictor, load_predictor
+from convnet.predictor import load_predictor
 from convnet.registry import Registry
 from convnet_kafka.errors import SettingsError
 from convnet_kafka.messages import ImageIds, ImageReader, LabelRecord, Lane, image_base_headers, image_headers
-from convnet_kafka.planning import MIB, Costs
+from convnet_kafka.planning import MIB, Costs, longest_batch
 from convnet_kafka.replies import Results
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings
 
 # Consuming a record 3 us, producing one with headers and a delivery callback 10 us: not measured without a Kafka.
 KAFKA_US = 13.0
-_BATCH = 64
+# Images that are predicted, and records that are made, in one turn. More make none cheaper here (the largest shape that is prepared is 16),
+# and 256 are well over a second of a large network.
+_TURN = 64
 _PICTURES = 64
 _PICTURES_READ = 256
 _MICRO = 1e6
@@ -81,18 +84,18 @@ def measure(models: Path, pictures: Path | None, size: tuple[int, int] | None, s
         ConvnetError: there is no model, or it cannot be loaded.
         SettingsError: there are no pictures.
     """
-    predictor = load_predictor(Registry(models), "stable", max_batch=_BATCH, threads=ClassifierSettings.model_fields["threads"].default)
+    predictor = load_predictor(Registry(models), "stable", max_batch=_TURN, threads=ClassifierSettings.model_fields["threads"].default)
     predictor.warm_up()
     spec = predictor.spec
     contents = _made(size or (spec.width, spec.height), spec) if pictures is None else _read(pictures, spec)
     pixels = round(float(np.mean([_pixels(content) for content in contents])))
-    decoded = np.stack([decode(content, spec) for content in contents[:_BATCH]])
+    decoded = np.stack([decode(content, spec) for content in contents[:_TURN]])
     decode_us = _cost_us(lambda: [decode(content, spec) for content in contents], len(contents), seconds / 4)
     predict_us = _cost_us(lambda: predictor.predict(decoded), len(decoded), seconds / 4)
     alone_us = _cost_us(lambda: predictor.predict(decoded[:1]), 1, seconds / 4)
-    record_us = _cost_us(lambda: _records(_BATCH), _BATCH, seconds / 4)
+    record_us = _cost_us(lambda: _records(_TURN), _TURN, seconds / 4)
     card = predictor.card
-    return replace(
+    costs = replace(
         _ORIGINAL if pixels < 128 * 128 else _EFFICIENTNET_LITE0,
         source=f"measured on {_machine()}: version {card.version} of {models} ({card.network}, {card.served}), "
         f"{'made' if pictures is None else 'your'} pictures; servers, brokers and Kafka's client as in docs/performance.md",
@@ -102,8 +105,8 @@ def measure(models: Path, pictures: Path | None, size: tuple[int, int] | None, s
         overhead_us=record_us + KAFKA_US,
         pixels=pixels,
         image_bytes=round(float(np.mean([len(content) for content in contents]))),
-        classifier_mib=_memory_mib(predictor),
     )
+    return replace(costs, classifier_mib=_memory_mib(spec, longest_batch(costs.classifier_us, costs.image_bytes)))
 
 
 def _cost_us(work: Callable[[], object], images: int, seconds: float) -> float:
@@ -170,12 +173,15 @@ def _pixels(content: bytes) -> int:
         return image.width * image.height
 
 
-def _memory_mib(predictor: Predictor) -> float:
-    """What a classifier with this model holds at its peak: this process so far, its batch of pixels, and its buffers for Kafka."""
+def _memory_mib(spec: ImageSpec, images: float) -> float:
+    """What a classifier holds at its peak: this process so far, which has the model, the pixels of so many images, and Kafka's buffers.
+
+    A classifier sets room aside for the pixels of as many images as its setting allows, but what no batch has filled takes no memory.
+    """
     # Kilobytes on Linux, bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    batch = predictor.max_batch * int(np.prod(predictor.spec.shape))
-    return (peak + batch) / MIB + int(KafkaSettings.model_fields["memory_budget_mib"].default)
+    pixels = math.ceil(images) * int(np.prod(spec.shape))
+    return (peak + pixels) / MIB + int(KafkaSettings.model_fields["memory_budget_mib"].default)
 
 
 def _machine() -> str:

@@ -13,6 +13,7 @@ from convnet.errors import ModelError
 from convnet_kafka.classifier import lanes, onebyone, pipeline
 from convnet_kafka.classifier.quarantine import DEATHS_ALONE, WATCHED_RECORDS, Note, Stage, Watch
 from convnet_kafka.messages import FailureCode, Lane
+from convnet_kafka.settings import ClassifierSettings
 from support.classifier_rig import Rig, picture
 from support.memory_kafka import MemoryTopic
 from support.waiting import until
@@ -84,6 +85,15 @@ def test_no_more_is_watched_than_a_process_can_have_begun() -> None:
     one = watch(100, "", 1_000_000)
     last = 100 + WATCHED_RECORDS - 1
     assert [one.stage(offset) for offset in (100, last, last + 1)] == [Stage.WATCHED, Stage.WATCHED, Stage.FREE]
+
+
+def test_as_much_is_watched_as_a_process_with_the_largest_batches_can_have_begun_since_its_last_commit() -> None:
+    settings = ClassifierSettings.model_json_schema()["properties"]
+    largest = settings["max_batch"]["maximum"]
+    in_flight = pipeline.MAX_IMAGES_IN_FLIGHT - 1 + largest
+    until_a_commit_is_due = 12_000 * settings["commit_interval_s"]["default"]
+    until_it_is_sent = 2 * largest
+    assert in_flight + until_a_commit_is_due + until_it_is_sent <= WATCHED_RECORDS
 
 
 def test_what_was_in_flight_at_a_death_is_handled_alone_and_what_follows_is_watched() -> None:

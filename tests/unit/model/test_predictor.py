@@ -14,7 +14,7 @@ from convnet.digits import DigitsFolders
 from convnet.errors import ModelError, RegistryError
 from convnet.images import Pixels, decode
 from convnet.model_card import ModelCard
-from convnet.predictor import LiteRTPredictor, Predictor, load_predictor
+from convnet.predictor import Backend, LiteRTPredictor, Predictor, Probabilities, load_predictor
 from convnet.registry import FLOAT32, INT8, Registry
 from convnet.run import Outcome
 
@@ -102,6 +102,33 @@ def test_a_batch_that_does_not_fit_is_refused(predictor: Predictor, batch: Pixel
 
 def test_warm_up_passes_on_a_good_model(predictor: Predictor) -> None:
     predictor.warm_up()
+
+
+@pytest.mark.parametrize(
+    ("backend", "max_batch", "sizes"),
+    [
+        ("litert", 256, {16, 8, 4, 2, 1}),
+        ("litert", 12, {8, 4, 2, 1}),
+        ("tensorflow", 256, {1, 2, 4, 8, 16}),
+        ("tensorflow", 12, {1, 2, 4, 8, 12}),
+        ("tensorflow", 3, {1, 2, 3}),
+    ],
+)
+def test_warm_up_runs_what_small_batches_are_run_in(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, backend: Backend, max_batch: int, sizes: set[int]
+) -> None:
+    """Nine images are run as eight and one by LiteRT, and padded to twelve by a TensorFlow that takes no more."""
+    one = load_predictor(trained[0], backend=backend, max_batch=max_batch)
+    seen: list[int] = []
+
+    def predict(images: Pixels) -> Probabilities:
+        seen.append(len(images))
+        return np.full((len(images), 10), 0.1, np.float32)
+
+    monkeypatch.setattr(one, "predict", predict)
+    one.warm_up()
+    assert len(seen) == len(sizes)
+    assert set(seen) == sizes
 
 
 def test_warm_up_fails_on_a_model_that_answers_nonsense(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
