@@ -45,6 +45,9 @@ class Record:
     def value(self) -> bytes:
         return self.payload
 
+    def __len__(self) -> int:
+        return len(self.payload)
+
     def timestamp(self) -> tuple[int, int]:
         return TIMESTAMP_CREATE_TIME, self.made_ms
 

@@ -6,7 +6,8 @@ Owns nothing: the loop reports what it measured, a lane's thread asks for the li
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 # A batch holds up whatever comes after it, a person's image on the fast lane above all: 40 ms is not noticed.
 MAX_BATCH_S = 0.040
@@ -16,6 +17,8 @@ UNDISTURBED_BATCH_S = 0.100
 LATELY_S = 10.0
 # Encoded bytes of one batch: large photos are limited by time long before, this bounds memory when they decode fast.
 MAX_BATCH_BYTES = 32 * 1024 * 1024
+# What was read is begun together though it has so many times the bytes that were to be expected: images of one job differ.
+USUAL_SPREAD = 2
 # Before anything was measured: small enough that a batch of large photos on a slow core takes about a second.
 FIRST_BATCH = 8
 # Of a cheaper measurement so much counts; a dearer one counts at once, because a batch too large does harm.
@@ -61,6 +64,24 @@ class BatchSizer:
             images = int(self._max_bytes / self._image_bytes)
         return max(images, 1)
 
+    def fits(self, sizes: Sequence[int]) -> int:
+        """How many of the images that were read the next batch is to hold: all, unless they are far larger than those that were measured.
+
+        Their number was asked for before anybody knew them: 256 photos in the place of 256 thumbnails would hold up the other lane for
+        seconds.
+
+        Args:
+            sizes: encoded bytes of each, in order.
+
+        Returns:
+            1 or more.
+        """
+        expected = self.limit() * self._image_bytes
+        most = min(USUAL_SPREAD * expected, self._max_bytes) if expected else self._max_bytes
+        if sum(sizes) <= most:
+            return len(sizes)
+        return max(sum(size <= most for size in accumulate(sizes)), 1)
+
     def disturbed(self) -> None:
         """Somebody on another lane has had work done: others may wait behind this lane's batches."""
         self._disturbed_at = self._clock()
@@ -69,9 +90,9 @@ class BatchSizer:
         """Learn from a batch.
 
         Args:
-            images: how many it held, 1 or more.
+            images: how many a model was asked about, 1 or more: what could not be decoded says nothing of what others cost.
             seconds: of work, from parsing to publishing.
-            size: encoded bytes of all its images.
+            size: encoded bytes of all that it held.
         """
         self._image_s = _eased(self._image_s, seconds / images)
         self._image_bytes = _eased(self._image_bytes, size / images)

@@ -158,10 +158,14 @@ class LaneReader:
                 self._came_round_at = time.monotonic()
                 messages = self._consumer.read(self.sizer.limit(), READ_S, self._fill_s)
                 self._commit_when_due()
-                if messages and self._watched:
-                    self._hand_out_watched(messages)
-                elif messages:
-                    self._hand_out(messages)
+                if not messages:
+                    continue
+                # Partitions that have gone since they were read are read by others.
+                reads = [(message, claim) for message in messages if (claim := self._claims.get(message.partition() or 0)) is not None]
+                if self._watched:
+                    self._hand_out_watched(reads)
+                else:
+                    self._hand_out(reads)
         except ConvnetKafkaError as error:
             self._fail(error)
         except KafkaException as error:
@@ -203,14 +207,11 @@ class LaneReader:
                 claim.watch = None
                 self._watched -= 1
 
-    def _hand_out_watched(self, messages: Sequence[Message]) -> None:
+    def _hand_out_watched(self, reads: Sequence[Read]) -> None:
         """Hand out what was read, noted in Kafka where a former owner can have begun it, and one by one where a note found says so."""
         suspects: list[Read] = []
         others: list[Read] = []
-        for message in messages:
-            claim = self._claims.get(message.partition() or 0)
-            if claim is None:
-                continue
+        for message, claim in reads:
             stage = claim.watch.stage(message.offset() or 0) if claim.watch is not None else Stage.FREE
             (suspects if stage is Stage.ALONE else others).append((message, claim))
         left = self._one_by_one.handle(suspects) if suspects else []
@@ -221,7 +222,7 @@ class LaneReader:
         if left or not self._note(others):
             self._read_again([*left, *others])
         else:
-            self._hand_out([message for message, _ in others])
+            self._hand_out(others)
 
     def _note(self, reads: Sequence[Read]) -> bool:
         """Note in Kafka what is about to be begun together; False when Kafka did not take it."""
@@ -244,21 +245,24 @@ class LaneReader:
         if first:
             self._consumer.rewind(first)
 
-    def _hand_out(self, messages: Sequence[Message]) -> None:
+    def _hand_out(self, reads: Sequence[Read]) -> None:
+        """Give what was read to the loop: together, unless it is far more than it seemed to be when it was asked for."""
+        while reads:
+            fits = self.sizer.fits([len(message) for message, _ in reads])
+            self._hand_out_batch(reads[:fits])
+            if self._stop.is_set() or self._handoff.closed:
+                return
+            reads = [(message, claim) for message, claim in reads[fits:] if claim.held]
+
+    def _hand_out_batch(self, reads: Sequence[Read]) -> None:
         """Give a batch to the loop, and commit while it is busy with others."""
         ends: dict[Claim, int] = {}
-        kept = []
-        for message in messages:
-            claim = self._claims.get(message.partition() or 0)
-            if claim is not None:
-                offset = message.offset() or 0
-                if claim.position < 0:
-                    claim.position = offset
-                ends[claim] = offset + 1
-                kept.append(message)
-        if not kept:
-            return
-        batch = Batch(self.lane, kept, list(ends.items()))
+        for message, claim in reads:
+            offset = message.offset() or 0
+            if claim.position < 0:
+                claim.position = offset
+            ends[claim] = offset + 1
+        batch = Batch(self.lane, [message for message, _ in reads], list(ends.items()))
         self._outstanding.add(batch)
         self._handoff.offer(batch)
         while not self._handoff.taken(batch, self._commit_interval_s) and not self._handoff.closed:

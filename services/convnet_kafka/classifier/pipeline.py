@@ -238,10 +238,12 @@ class Pipeline:
         self._handoff.served(lane, ended - started)
         if lane is Lane.FAST:
             self._lanes[Lane.BULK].sizer.disturbed()
-        if not batch.alone and len(records) > model.unasked:  # what no model was asked about says nothing of what an image costs
+        if not batch.alone and len(records) > model.unasked:
             size = sum(len(record.content) for record in records)
             self._publisher.account(size)
-            self._lanes[lane].sizer.measured(len(records) - model.unasked, ended - started, size)
+            # What no model was asked about, cancelled or no picture, says nothing of what an image costs.
+            if asked := sum(not isinstance(result, Failed) or result.model is not None for result in results):
+                self._lanes[lane].sizer.measured(asked, ended - started, size)
         if compared_s:
             self._meters[lane].compared(compared_s)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from convnet_kafka.classifier.batching import BatchSizer
 from convnet_kafka.classifier.deadletters import KeptBytes
 from convnet_kafka.deadletters import DeadLetter, Selection, dead_letter_headers, replay_headers
 from convnet_kafka.errors import WireError
@@ -109,3 +110,15 @@ def test_beyond_the_share_only_headers_are_kept_but_what_is_no_senders_fault_is_
     assert (letters[b"2.png"].value, letters[b"2.png"].headers["dropped-bytes"]) == (b"", b"13")
     assert (letters[b"3.png"].value, letters[b"3.png"].headers["reason"]) == (picture(POISON), b"model-error")
     assert {label.name for label in one.labels} == {"1.png", "2.png", "3.png"}
+
+
+def test_what_cannot_be_decoded_says_nothing_of_what_an_image_costs(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt = list[int]()
+    monkeypatch.setattr(BatchSizer, "measured", lambda _sizer, images, _seconds, _size: learnt.append(images))
+    one = rig()
+    for number in range(6):
+        one.submit(picture(10)[:30], f"{number}.png")
+    one.submit(picture(10), "good.png")
+    one.start()
+    one.wait_for_commit(7)
+    assert learnt == [1]

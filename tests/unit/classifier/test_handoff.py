@@ -120,3 +120,23 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     sizer = BatchSizer(64, undisturbed_seconds=1000, max_bytes=10_000_000)
     sizer.measured(1, 0.001, 4_000_000)
     assert sizer.limit() == 2
+
+
+def test_images_far_larger_than_those_before_are_not_begun_together() -> None:
+    sizer = BatchSizer(256)
+    assert sizer.fits([50_000] * 8) == 8  # nothing is known yet
+    for _ in range(40):
+        sizer.measured(100, 0.001, 50_000)
+    assert sizer.limit() == 256
+    assert sizer.fits([500] * 256) == 256
+    assert sizer.fits([800] * 256) == 256  # images of one job differ
+    assert sizer.fits([100_000] * 256) == 2
+    assert sizer.fits([9_000_000] * 256) == 1
+    assert sizer.fits([500] * 100 + [100_000] * 156) == 102
+
+
+def test_nothing_that_was_read_makes_a_batch_of_more_bytes_than_one_may_have() -> None:
+    sizer = BatchSizer(64, max_bytes=10_000_000)
+    assert sizer.fits([4_000_000] * 64) == 2
+    sizer.measured(2, 0.002, 8_000_000)
+    assert sizer.fits([4_000_000] * 64) == 2
