@@ -1,7 +1,7 @@
 """Measures the whole path against the in-process limit, side by side in one run: `make bench`.
 
 The limit is a process per core that decodes and predicts images in memory; the path is HTTP, Kafka and classifiers until the client has
-read the last label. Both use the same model, batch size and images, in interleaved rounds. Ratios are what counts: single rates
+read the last label. Both use the same model and images, in interleaved rounds, in batches that suit each. Ratios are what counts: rates
 depend on the machine and on its neighbours. Writes build/bench.json and prints a table. Pictures are 28x28 PNG for the original network,
 or with --photos 640x427 JPEG for EfficientNet-Lite0 at 224x224; float32 answers, or with --int8 what the training's gate let pass.
 """
@@ -27,7 +27,7 @@ from convnet_kafka.settings import ClassifierSettings
 from echo import warm_up as warm_up_broker
 from figures import percentiles, save, spread
 from processes import MICRO, compiling_seconds, cpu_by_process, kind, peak_mib
-from workers import Measured, Worker, prepare_client, prepare_limit
+from workers import LIMIT_BATCH, Measured, Worker, prepare_client, prepare_limit
 from workload import DIGITS, PHOTOS
 
 # Rounds of both before those that count: pools fill.
@@ -209,7 +209,6 @@ def main(
     images, single = images or workload.images, workload.single if single is None else single
     out = out or Path("build") / f"bench{'-photos' if photos else ''}{'-int8' if int8 else ''}.json"
     console = Console()
-    max_batch = ClassifierSettings().max_batch
     rounds = Rounds()
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="convnet-bench-")))
@@ -222,7 +221,7 @@ def main(
             Stack(StackOptions(models=root / "models", data=root / "data", classifiers=classifiers, server_processes=server_processes))
         )
         cores = os.cpu_count() or 1
-        limits = [cleanup.enter_context(Worker(prepare_limit, root / "models", files[core::cores], max_batch)) for core in range(cores)]
+        limits = [cleanup.enter_context(Worker(prepare_limit, root / "models", files[core::cores])) for core in range(cores)]
         client = cleanup.enter_context(Worker(prepare_client, stack.server_url))
         warm_up_broker(stack.bootstrap_servers, files[0].read_bytes()[:1000])
         settling = settle(client, stack, root / "pictures", images, console)
@@ -242,7 +241,8 @@ def main(
             "rounds": count,
             "classifiers": classifiers,
             "server_processes": server_processes,
-            "max_batch": max_batch,
+            "max_batch": ClassifierSettings().max_batch,
+            "limit_batch": LIMIT_BATCH,
             "pictures": workload.what,
             "artefact": artefact,
             "mean_bytes": round(statistics.mean(file.stat().st_size for file in files)),

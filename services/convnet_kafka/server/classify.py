@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,6 @@ from convnet_kafka.server.following import Follower, FollowerClosed, TooManyScan
 from convnet_kafka.server.intake import ACKNOWLEDGEMENT_SLACK_S, Intake
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.lifecycle import Lifecycle
-from convnet_kafka.server.outcome import Outcome
 from convnet_kafka.server.overload import BacklogGate
 from convnet_kafka.server.parameters import seconds
 from convnet_kafka.server.receiving import Reception, SharedRoom
@@ -80,15 +80,14 @@ class Classify:
     )
     async def classify(self, request: web.Request) -> web.Response:
         """200 with all labels, or 202 with those that came in time."""
-        timeout_s = self._check(request)
+        timeout_s, job = self._check(request)
         started = time.monotonic()
         names: dict[str, str] = {}
         with self._fast_lane.call(names):
-            job = self._backend.open_home_job(caller(request).tenant)
             if (trace := trace_of(request)) is not None:
                 trace.job(job.id)
             async with self._backend.readers.follow(job) as follower:
-                labels = _Labels(follower, names, timeout_s, trace)
+                labels = _Labels(follower, names, timeout_s, trace, lambda: self._backend.signer.token(job))
                 intake = Intake(
                     self._backend.producer(Lane.FAST),
                     self._backend.topology.images(Lane.FAST),
@@ -111,25 +110,21 @@ class Classify:
                     count_images(request, self._metrics, intake, Lane.FAST, started)
         lines = labels.lines
         self._metrics.labels.inc(len(lines))
-        return self._answer(job, outcome, lines, names)
-
-    def _answer(self, job: Job, outcome: Outcome, lines: list[bytes], missing: dict[str, str]) -> web.Response:
         unknown = {item.name for item in outcome.unknown}
-        waited_for = [name for name in missing.values() if name not in unknown]
+        waited_for = [name for name in names.values() if name not in unknown]
         end = {"missing": waited_for, "problems": outcome.problems()}
-        token = self._backend.signer.token(job)
-        body = b'{"job":' + orjson.dumps(token) + b',"labels":[' + b",".join(lines) + b"]," + orjson.dumps(end)[1:]
+        body = b'{"job":' + orjson.dumps(labels.token) + b',"labels":[' + b",".join(lines) + b"]," + orjson.dumps(end)[1:]
         return web.Response(status=202 if waited_for else 200, body=body, content_type="application/json")
 
-    def _check(self, request: web.Request) -> float:
-        """All that can be known before the body is read. Takes nothing; returns the time-out in seconds."""
+    def _check(self, request: web.Request) -> tuple[float, Job]:
+        """All that can be known before the body is read. Takes nothing; returns the time-out in seconds, and a job for the call."""
         check_serving(self._lifecycle)
         timeout_s = seconds(request, "timeout", MAX_TIMEOUT_S, self._settings.classify_timeout_s)
         self._reception.check(request)
-        self._backend.open_home_job(caller(request).tenant)
+        job = self._backend.open_home_job(caller(request).tenant)
         self._gate.check(Lane.FAST)
         self._fast_lane.check(timeout_s)
-        return timeout_s
+        return timeout_s, job
 
 
 class _Labels:
@@ -140,20 +135,27 @@ class _Labels:
         missing: name of every image without a label, by its id; what comes is taken out.
         timeout_s: seconds to wait, from when the images were handed over.
         trace: of the request, when it is recorded.
+        sign: makes the id by which the caller may read on.
 
     Attributes:
         lines: what came.
+        token: the job's id, made while the images are on their way; nobody waits for it.
     """
 
-    def __init__(self, follower: Follower, missing: dict[str, str], timeout_s: float, trace: RequestTrace | None) -> None:
+    def __init__(
+        self, follower: Follower, missing: dict[str, str], timeout_s: float, trace: RequestTrace | None, sign: Callable[[], str]
+    ) -> None:
         self._follower = follower
         self._missing = missing
         self._timeout_s = timeout_s
         self._trace = trace
+        self._sign = sign
+        self.token = ""
         self.lines: list[bytes] = []
 
     async def wait(self, intake: Intake) -> None:
         """Until none is missing but what Kafka does not have, or the time is over."""
+        self.token = self._sign()
         with self._trace.step("wait for labels") if self._trace is not None else nullcontext():
             now = asyncio.get_running_loop().time
             deadline = intake.ended_at + self._timeout_s

@@ -141,6 +141,8 @@ class FastLane:
     def _expected_s(self, found: LaneBacklog | None, timeout_s: float) -> float:
         """Seconds until a label would come; 0 when nothing speaks against at once."""
         waiting = sum(map(len, self._calls.values()))
+        if not waiting and (found is None or not found.rate or found.waiting <= timeout_s * found.rate):
+            return 0.0  # whatever it took before: a caller who comes alone is spared the look
         now = self._clock()
         recent = [seconds for at, seconds in self._answers if now - at <= RECENT_S]
         usual_s = statistics.median(recent) if recent else None

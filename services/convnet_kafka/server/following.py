@@ -121,11 +121,12 @@ class Follower:
         self._wake.clear()
         if self._events or self._closed is not None:
             return
+        # A wake-up too many does no harm, so a timer will do; a time-out that cancels the wait costs three times as much.
+        over = asyncio.get_running_loop().call_later(timeout_s, self._wake.set)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            over.cancel()
 
     def _take(self, limit: int) -> list[LabelEvent]:
         if len(self._events) <= limit:

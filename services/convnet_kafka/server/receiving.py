@@ -248,9 +248,12 @@ class _Body:
         Raises:
             Problem: it is larger than it may be, too slow, or breaks the rules of HTTP.
         """
+        content = self._request.content
         try:
-            async with asyncio.timeout_at(min(self._read_until, self._held.pass_until)):
-                chunk = await self._request.content.readany()
+            chunk = content.read_nowait()
+            if not chunk and not content.at_eof():
+                async with asyncio.timeout_at(min(self._read_until, self._held.pass_until)):
+                    chunk = await content.readany()
         except TimeoutError:
             raise self._too_slow() from None
         except web.RequestPayloadError as error:

@@ -116,15 +116,18 @@ def count_images(request: web.Request, metrics: ServerMetrics, intake: Intake, l
         lane: which they are on.
         started: `time.monotonic()` when the request came, the clock of the event loop.
     """
-    note_images(request, intake.images)
-    caller(request).charge(intake.images, lane)
+    images, outcome = intake.images, intake.outcome
+    note_images(request, images)
+    caller(request).charge(images, lane)
+    counts = outcome.counts()
     if (trace := trace_of(request)) is not None:
-        trace.outcome(intake.outcome.counts())
-    for name, count in intake.outcome.counts().items():
+        trace.outcome(counts)
+    for name, count in counts.items():
         if count:
             metrics.images.labels(lane.value, name).inc(count)
-    for reason, count in Counter(refusal.code.value for refusal in intake.outcome.refused).items():
-        metrics.images_refused.labels(reason).inc(count)
+    if outcome.refused:
+        for reason, count in Counter(refusal.code.value for refusal in outcome.refused).items():
+            metrics.images_refused.labels(reason).inc(count)
     if intake.acknowledged_at:
         metrics.accept_seconds.labels(lane.value).observe(intake.ended_at - started)
         metrics.acknowledge_seconds.labels(lane.value).observe(intake.acknowledged_at - intake.ended_at)
