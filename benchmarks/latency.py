@@ -2,9 +2,10 @@
 
 The echo is a record produced and consumed through the same Kafka by one process, one in flight: what a hop through Kafka costs here. The
 classifier's own time is what its metrics say of these calls, from a batch in hand to its label handed over (a mean); beside it stands what
-decoding and predicting alone take in a loop that does nothing else, on warm caches. The image and its label are a hop each: two
-echoes and the classifier's time are the least there can be. The bar is 3 x (echo + classifier); what 3 x echo + classifier would be stands
-beside it. The caller is as plain as the echo: a socket, one write and one read a call. Writes build/latency.json.
+decoding and predicting alone take in a loop that does nothing else, on warm caches. The image and its label are a hop each: two echoes and
+the classifier's time are the least there can be. The bar is 3 echoes and the classifier's time; beside it stands how much more a call takes
+than an echo and the classifier's time together. The caller is as plain as the echo: a socket, one write and one read a call.
+Writes build/latency.json.
 """
 
 from __future__ import annotations
@@ -94,9 +95,8 @@ def show(figures: dict[str, Any], console: Console) -> None:
     table.add_row("the classifier's own time, mean", f"{figures['own_ms']:.2f}", "")
     console.print(table)
     echo, own = figures["echo_ms"]["p50"], figures["own_ms"]
-    console.print(f"classify is {figures['ratio']:.2f} x (echo + classifier); the bar is 3, which is {3 * (echo + own):.2f} ms")
-    console.print(f"classify less the classifier is {figures['echoes']:.2f} echoes; with 3 of them it would be {3 * echo + own:.2f} ms")
-    console.print(f"the least there can be, two echoes and the classifier: {2 * echo + own:.2f} ms")
+    console.print(f"classify less the classifier's own time: {figures['echoes']:.2f} echoes; the bar is 3, {3 * echo + own:.2f} ms in all")
+    console.print(f"classify is {figures['ratio']:.2f} times an echo and the classifier's own time")
 
 
 @click.command(help=__doc__)
