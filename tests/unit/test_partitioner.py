@@ -78,7 +78,7 @@ def test_turns_of_unequal_bursts_give_each_partition_as_many_records() -> None:
         largest = max(largest, burst)
         given.update(given_to(partitioner) for _ in range(burst))
         clock.now += HOLD_S
-    assert max(given.values()) - min(given.values()) <= 2 * largest
+    assert max(given.values()) - min(given.values()) <= largest
 
 
 def test_a_partition_that_was_added_is_not_given_all_until_it_has_caught_up() -> None:

@@ -76,11 +76,12 @@ class BatchSizer:
         Returns:
             1 or more.
         """
-        expected = self.limit() * self._image_bytes
+        limit = self.limit()
+        expected = limit * self._image_bytes
         most = min(USUAL_SPREAD * expected, self._max_bytes) if expected else self._max_bytes
         if sum(sizes) <= most:
             return len(sizes)
-        return max(sum(size <= most for size in accumulate(sizes)), 1)
+        return max(min(sum(size <= most for size in accumulate(sizes)), limit), 1)
 
     def disturbed(self) -> None:
         """Somebody on another lane has had work done: others may wait behind this lane's batches."""
@@ -90,12 +91,21 @@ class BatchSizer:
         """Learn from a batch.
 
         Args:
-            images: how many a model was asked about, 1 or more: what could not be decoded says nothing of what others cost.
+            images: how many a model was asked about, 1 or more.
             seconds: of work, from parsing to publishing.
-            size: encoded bytes of all that it held.
+            size: encoded bytes of these.
         """
         self._image_s = _eased(self._image_s, seconds / images)
         self._image_bytes = _eased(self._image_bytes, size / images)
+
+    def wasted(self, images: int, seconds: float) -> None:
+        """Learn from a batch in which no model was asked about any image: that others cost as little it does not say, as much it may.
+
+        Args:
+            images: how many it held, 1 or more.
+            seconds: of work, from parsing to publishing.
+        """
+        self._image_s = max(self._image_s, seconds / images)
 
 
 def _eased(known: float, now: float) -> float:

@@ -247,12 +247,15 @@ class LaneReader:
 
     def _hand_out(self, reads: Sequence[Read]) -> None:
         """Give what was read to the loop: together, unless it is far more than it seemed to be when it was asked for."""
+        most = len(reads)
         while reads:
-            fits = self.sizer.fits([len(message) for message, _ in reads])
+            fits = min(self.sizer.fits([len(message) for message, _ in reads]), most)
             self._hand_out_batch(reads[:fits])
-            if self._stop.is_set() or self._handoff.closed:
+            if fits == len(reads) or self._stop.is_set() or self._handoff.closed:
                 return
+            self._attend()  # partitions may go meanwhile
             reads = [(message, claim) for message, claim in reads[fits:] if claim.held]
+            most = self.sizer.limit()
 
     def _hand_out_batch(self, reads: Sequence[Read]) -> None:
         """Give a batch to the loop, and commit while it is busy with others."""

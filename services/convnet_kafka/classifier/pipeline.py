@@ -239,11 +239,16 @@ class Pipeline:
         if lane is Lane.FAST:
             self._lanes[Lane.BULK].sizer.disturbed()
         if not batch.alone and len(records) > model.unasked:
-            size = sum(len(record.content) for record in records)
-            self._publisher.account(size)
-            # What no model was asked about, cancelled or no picture, says nothing of what an image costs.
-            if asked := sum(not isinstance(result, Failed) or result.model is not None for result in results):
-                self._lanes[lane].sizer.measured(asked, ended - started, size)
+            self._publisher.account(sum(len(record.content) for record in records))
+            asked = [
+                len(record.content)
+                for record, result in zip(records, results, strict=True)
+                if not isinstance(result, Failed) or result.model is not None
+            ]
+            if asked:
+                self._lanes[lane].sizer.measured(len(asked), ended - started, sum(asked))
+            else:
+                self._lanes[lane].sizer.wasted(len(records) - model.unasked, ended - started)
         if compared_s:
             self._meters[lane].compared(compared_s)
 

@@ -26,9 +26,9 @@ logger = structlog.get_logger(__name__)
 COMMIT_TIMEOUT_S = 2.0
 _COMMIT_LOOK_S = 0.002
 # Between looks at where the group was in partitions that came while Kafka did not say it, and how long each question may keep those waiting
-# that are read.
+# that are read; longer than a fetch that a broker holds back (0.5 s), which the question may have to wait for.
 PLACE_AGAIN_S = 2.0
-PLACE_ANSWER_S = 0.4
+PLACE_ANSWER_S = 1.0
 # One who does not read for `max.poll.interval.ms` is thrown out of the group: whoever waits for something else attends so often within it.
 ATTENDANCES = 5
 MAX_POLL_INTERVAL_MS = 300_000

@@ -87,11 +87,13 @@ class History:
         behind each fetch that the broker holds back, half a second for each, and the lane's first image with it.
         """
         committed = {number: start.committed for number, start in starts.items() if start is not None}
-        new = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in sorted(committed) if committed[number] < 0]
+        new_numbers = [number for number in sorted(committed) if committed[number] < 0]
+        new = [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in new_numbers]
         begin = {number: offset for number, offset in committed.items() if offset >= 0}
         try:
             found = consumer.offsets_for_times(new, answer_s) if new else []
-        except KafkaException:
+        except KafkaException as error:
+            logger.warning("partitions come without their history", topic=self._topic, partitions=new_numbers, error=str(error))
             found = []
         low = {item.partition: item.offset for item in found if item.error is None and item.offset >= 0}
         for number, first in low.items():

@@ -1,4 +1,4 @@
-"""Which partition a record without a key goes to: the one that was given least so far, until a request to the broker is sent.
+"""Which partition a record without a key goes to: the one that was given least lately, until a request to the broker is sent.
 
 librdkafka's own sticky choice takes them by chance, and changes its mind while a request still fills. What ends, a job of some thousand
 images, is then spread unevenly, and one replica works alone at its end. Turns of equal length are not even either: a body comes in bursts.

@@ -113,12 +113,12 @@ def test_beyond_the_share_only_headers_are_kept_but_what_is_no_senders_fault_is_
 
 
 def test_what_cannot_be_decoded_says_nothing_of_what_an_image_costs(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
-    learnt = list[int]()
-    monkeypatch.setattr(BatchSizer, "measured", lambda _sizer, images, _seconds, _size: learnt.append(images))
+    learnt, broken = list[tuple[int, int]](), picture(10)[:30]
+    monkeypatch.setattr(BatchSizer, "measured", lambda _sizer, images, _seconds, size: learnt.append((images, size)))
     one = rig()
     for number in range(6):
-        one.submit(picture(10)[:30], f"{number}.png")
+        one.submit(broken, f"{number}.png")
     one.submit(picture(10), "good.png")
     one.start()
     one.wait_for_commit(7)
-    assert learnt == [1]
+    assert learnt == [(1, len(picture(10)))]

@@ -135,6 +135,16 @@ def test_images_far_larger_than_those_before_are_not_begun_together() -> None:
     assert sizer.fits([500] * 100 + [100_000] * 156) == 102
 
 
+def test_what_could_not_be_decoded_makes_no_batch_larger_but_may_make_it_smaller() -> None:
+    sizer = BatchSizer(64, max_seconds=0.040, undisturbed_seconds=0.040)
+    sizer.measured(4, 0.040, 4000)
+    for _ in range(50):
+        sizer.wasted(4, 0.0001)
+    assert sizer.limit() == 4
+    sizer.wasted(4, 0.160)
+    assert sizer.limit() == 1
+
+
 def test_nothing_that_was_read_makes_a_batch_of_more_bytes_than_one_may_have() -> None:
     sizer = BatchSizer(64, max_bytes=10_000_000)
     assert sizer.fits([4_000_000] * 64) == 2
