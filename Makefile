@@ -68,14 +68,15 @@ images: ## build the container images: server, client, broker, classifier, train
 	@for target in server client broker; do $(BUILD_IMAGE) --file Dockerfile.server --target $$target $(call NAMED,$$target) . || exit 1; done
 	@for target in classifier trainer; do $(BUILD_IMAGE) --file Dockerfile.classifier --target $$target $(call NAMED,$$target) . || exit 1; done
 
-# What starts no Kafka goes first and on all cores; the other tests measure times and end processes, and want the machine for themselves.
-QUICK := tests/unit tests/chart
+# On all cores goes first what starts no Kafka, or asks only what a stack's metrics and rights are; the other tests measure times and end
+# processes, and want the machine for themselves.
+SIDE_BY_SIDE := tests/unit tests/chart tests/acl $(filter-out %/test_kill.py,$(wildcard tests/monitoring/test_*.py))
 test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the tests start themselves
 ifdef PYTEST_ARGS
 	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
 else
-	@$(BIN)/pytest -m "not long" --numprocesses auto --dist loadfile $(QUICK)
-	@$(BIN)/pytest -m "not long" $(QUICK:%=--ignore=%)
+	@$(BIN)/pytest -m "not long" --numprocesses auto --dist loadfile $(SIDE_BY_SIDE)
+	@$(BIN)/pytest -m "not long" $(SIDE_BY_SIDE:%=--ignore=%)
 endif
 
 test-charts: $(DEV) $(CHARTS) ## only the tests of the Helm charts

@@ -349,6 +349,7 @@ def test_partitions_that_came_while_nobody_said_where_the_group_was_are_read_fro
     first.consumer.commit(wait=True)
     first.consumer.close()
     monkeypatch.setattr("convnet_kafka.kafka.consumer.Consumer", refused)
+    monkeypatch.setattr("convnet_kafka.kafka.consumer.PLACE_AGAIN_S", 0.2)
     with capture_logs() as logs:
         second = one.join()
         second.poll_until(lambda: second.assigned)
