@@ -137,7 +137,7 @@ class LabelServer:
 
 
 class LabelWriter:
-    """Writes results of one job as a classifier does.
+    """Writes results of one job as a classifier does whose batches hold one image: each a record of its own.
 
     Args:
         server: whose topic.
