@@ -110,7 +110,7 @@ def checked_headers(headers: AnyHeaders | None) -> Found:
         NewerWireVersion: written by a newer version.
         WireError: not a record of ours.
     """
-    found: dict[str, bytes | str | None] = dict(headers or ())
+    found: dict[str, bytes | str | None] = headers if isinstance(headers, dict) else dict(headers or ())
     if found.get("wire") == WIRE_VERSION_HEADER:
         return found
     version = header_bytes(found.get("wire"))

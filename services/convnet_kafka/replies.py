@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -196,12 +197,32 @@ class ReplyHeaders:
             WireError: not a record of ours.
         """
         found = checked_headers(headers)
-        job, tenant = required_header(found, "job"), required_header(found, "tenant")
-        kind = header_bytes(found.get("kind"))
+        get = found.get
+        job, tenant, kind, revision = _in_common(get("job"), get("tenant"), get("kind"), get("revision"))
         if kind == CLOSE_KIND:
-            return cls(job=job, tenant=tenant, ids=None, revision=0, failed=False)
-        ids = _ids(required_header(found, "image"))
-        return cls(job=job, tenant=tenant, ids=ids, revision=required_number(found, "revision"), failed=kind == FAILED_KIND)
+            return cls(job, tenant, None, 0, False)
+        return cls(job, tenant, _ids(required_header(found, "image")), revision, kind == FAILED_KIND)
+
+
+_Header = bytes | str | None
+
+
+# They repeat from record to record of a job, and parsing them would be most of what a record of a single result costs.
+@lru_cache(maxsize=256)
+def _in_common(job: _Header, tenant: _Header, kind: _Header, revision: _Header) -> tuple[str, str, bytes | None, int]:
+    """What the records of a job have in common; a close has no revision.
+
+    Raises:
+        WireError: one is missing, or not as it must be.
+    """
+    found = {"job": job, "tenant": tenant, "revision": revision}
+    known = header_bytes(kind)
+    return (
+        required_header(found, "job"),
+        required_header(found, "tenant"),
+        known,
+        0 if known == CLOSE_KIND else required_number(found, "revision"),
+    )
 
 
 def _ids(digits: str) -> bytes:
@@ -233,6 +254,8 @@ def values_in(value: bytes | None, count: int) -> list[bytes]:
         WireError: they are not as many, or one of them is no JSON object, or an empty one.
     """
     found = value or b""
+    if count == 1 and found[:2] == b'{"' and found[-1] == 0x7D and b"\n" not in found and b"\r" not in found:
+        return [found]
     if found[:2] == b'{"' and found[-1] == 0x7D and b"\r" not in found and found.count(b"\n") == found.count(b'}\n{"') == count - 1:
         return found.split(b"\n")
     lines = found.splitlines() if count > 1 else [found]

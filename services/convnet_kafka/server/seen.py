@@ -43,13 +43,13 @@ class ImageSet:
         """Add ids, 16 bytes each; gives the numbers of those that were there. One loop for all: it is most of what a result costs."""
         groups, there = self._groups, []
         get = groups.get
-        for number, at in enumerate(range(0, len(ids), ID_BYTES)):
+        for at in range(0, len(ids), ID_BYTES):
             prefix, rest = ids[at : at + _PREFIX], ids[at + _PREFIX : at + ID_BYTES]
             group = get(prefix)
             if group is None:
                 groups[prefix] = rest
             elif rest in group and _holds(group, rest):
-                there.append(number)
+                there.append(at // ID_BYTES)
             else:
                 groups[prefix] = group + rest
         self.count += len(ids) // ID_BYTES - len(there)
