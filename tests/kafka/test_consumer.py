@@ -310,6 +310,39 @@ def test_a_reader_reads_from_the_told_offset(broker: LocalBroker) -> None:
     partition.close()
 
 
+class MadeInAnOutage(Consumer):
+    """What librdkafka may do where Kafka was away when it was made: it does not know the partition, long after Kafka is back."""
+
+    made = 0
+
+    def __init__(self, options: dict[str, object]) -> None:
+        super().__init__(options)
+        MadeInAnOutage.made += 1
+        self._unknowing = MadeInAnOutage.made == 1
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float = -1) -> tuple[int, int]:
+        if self._unknowing:
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+        low, high = super().get_watermark_offsets(partition, timeout=timeout)
+        return int(low), int(high)
+
+
+def test_a_reader_that_was_made_in_an_outage_reads_once_it_is_over(broker: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = make_topic(broker.bootstrap_servers)
+    put(broker.bootstrap_servers, topic, [b"0", b"1"])
+    MadeInAnOutage.made = 0
+    monkeypatch.setattr("convnet_kafka.kafka.reader.Consumer", MadeInAnOutage)
+    partition = reader(broker, topic)
+    with pytest.raises(KafkaUnavailable, match="Unknown partition"):
+        partition.start_at_end()
+    assert partition.start_at_end() == 2
+    put(broker.bootstrap_servers, topic, [b"2"])
+    found: list[bytes | None] = []
+    until(lambda: found.extend(message.value() for message in partition.read(100, 0.1)) or found)
+    assert found == [b"2"]
+    partition.close()
+
+
 def test_a_reader_whose_offset_is_gone_reads_from_what_is_left(broker: LocalBroker) -> None:
     topic = make_topic(broker.bootstrap_servers)
     put(broker.bootstrap_servers, topic, [b"0", b"1", b"2", b"3"])
