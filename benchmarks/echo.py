@@ -17,6 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from workers import Worker
 
 LOST_S = 10.0
+# Durable as ours are, and as quick as they can be.
+PRODUCER = {"enable.idempotence": True, "acks": "all", "linger.ms": 0}
+CONSUMER = {"group.id": "benchmark", "enable.auto.commit": False, "fetch.wait.max.ms": 500}
 # After so many of each kind the compiler has little left to do.
 WARM_REQUESTS = 40_000
 
@@ -26,9 +29,8 @@ def prepare_echo(bootstrap_servers: str) -> Callable[[bytes, int], list[float]]:
     topic = f"benchmark.echo.{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})  # held: a client that is collected fails what it was asked
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
-    # Durable as ours are, and as quick as they can be.
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "acks": "all", "linger.ms": 0})
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "echo", "enable.auto.commit": False, "fetch.wait.max.ms": 500})
+    producer = Producer({"bootstrap.servers": bootstrap_servers, **PRODUCER})
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, **CONSUMER})
     consumer.assign([TopicPartition(topic, 0, 0)])
 
     def work(content: bytes, count: int) -> list[float]:
