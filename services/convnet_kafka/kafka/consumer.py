@@ -7,7 +7,6 @@ may carry a text for the partition's next owner.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.connection import Options
 from convnet_kafka.kafka.errorlog import ErrorLog
 from convnet_kafka.kafka.history import History, Start
+from convnet_kafka.kafka.progress import Progress
 
 logger = structlog.get_logger(__name__)
 
@@ -80,14 +80,9 @@ class GroupConsumer:
         self._topic = topic
         self._tell = ErrorLog("consumer", topic=topic)
         self._events = events
-        self._history = History(topic, self._pass_expired, self._forget_done)
+        self._progress = Progress()
+        self._history = History(topic, self._pass_expired, self._progress.forget)
         self._consumer: Consumer | None = None
-        self._lock = threading.Lock()
-        self._assigned: frozenset[int] = frozenset()
-        self._done: dict[int, int] = {}
-        self._texts: dict[int, str] = {}
-        self._texts_refused = False
-        self._dirty: set[int] = set()
         self._fatal: KafkaError | None = None
         self._commit_due = False
         self._to_start_again: set[int] = set()
@@ -105,7 +100,7 @@ class GroupConsumer:
     @property
     def assigned(self) -> frozenset[int]:
         """Partitions that are ours now."""
-        return self._assigned
+        return self._progress.assigned
 
     def start(self) -> None:
         """Join the group. Does not wait for Kafka: partitions arrive during `read`."""
@@ -161,10 +156,10 @@ class GroupConsumer:
             return
         self._read_at = now
         consumer = self._open()
-        consumer.pause(self._places(self._assigned))
+        consumer.pause(self._places(self.assigned))
         self._gone_while_reading.clear()
         message = consumer.poll(0.0)
-        consumer.resume(self._places(self._assigned))
+        consumer.resume(self._places(self.assigned))
         # Of a partition that has only just come; everything else is paused.
         if message is not None and (message.error() is None or self._handled(message)):
             self._left_over.append(message)
@@ -172,8 +167,7 @@ class GroupConsumer:
     def rewind(self, positions: Mapping[int, int]) -> None:
         """Read these partitions again from these offsets. For the thread that reads."""
         consumer = self._open()
-        with self._lock:
-            held = {partition: offset for partition, offset in positions.items() if partition in self._assigned}
+        held = {partition: offset for partition, offset in positions.items() if partition in self.assigned}
         self._left_over = [message for message in self._left_over if message.partition() not in held]
         # seek() is refused after a failed fetch: take the partitions up again instead.
         consumer.incremental_unassign(self._places(held))
@@ -184,23 +178,11 @@ class GroupConsumer:
 
         The text is for the partition's next owner, and is forgotten here with the partition.
         """
-        with self._lock:
-            if partition not in self._assigned:
-                return
-            self._done[partition] = max(offset, self._done.get(partition, -1))
-            self._dirty.add(partition)
-            if text:
-                self._texts[partition] = text
-            else:
-                self._texts.pop(partition, None)
+        self._progress.annotate(partition, offset, text)
 
     def done(self, positions: Mapping[int, int]) -> None:
         """All records before these offsets (by partition) have their results in Kafka."""
-        with self._lock:
-            for partition, offset in positions.items():
-                if partition in self._assigned and offset > self._done.get(partition, -1):
-                    self._done[partition] = offset
-                    self._dirty.add(partition)
+        self._progress.done(positions)
 
     def commit(self, *, wait: bool = False, partitions: Collection[int] | None = None) -> bool:
         """Commit what is done and not committed yet; a commit that fails is tried again at the next call.
@@ -221,11 +203,7 @@ class GroupConsumer:
         return True
 
     def _commit_now(self, *, wait: bool, partitions: Collection[int] | None = None) -> bool:
-        with self._lock:
-            dirty = self._dirty if partitions is None else self._dirty & set(partitions)
-            texts = {} if self._texts_refused else self._texts
-            offsets = [TopicPartition(self._topic, place, self._done[place], texts.get(place) or "") for place in sorted(dirty)]
-            self._dirty = self._dirty - dirty
+        offsets = [TopicPartition(self._topic, *position) for position in self._progress.take(partitions)]
         if not offsets or self._consumer is None:
             return not offsets
         try:
@@ -275,11 +253,7 @@ class GroupConsumer:
         places = self._history.beginnings(consumer, partitions, starts)
         consumer.incremental_assign(places)
         added = frozenset(item.partition for item in partitions)
-        with self._lock:
-            self._assigned |= added
-            for partition in added:
-                self._done.pop(partition, None)
-                self._texts.pop(partition, None)
+        self._progress.add(added)
         self._commit_passed()
         self._unplaced |= {place.partition for place in places if place.offset < 0}
         self._place_at = time.monotonic() + PLACE_AGAIN_S
@@ -332,22 +306,17 @@ class GroupConsumer:
         consumer.incremental_unassign(partitions)
 
     def _drop(self, removed: frozenset[int]) -> None:
-        with self._lock:
-            self._assigned -= removed
-            self._dirty -= removed
-            self._gone_while_reading |= removed
-            self._to_start_again -= removed
-            self._unplaced -= removed
-            for partition in removed:
-                self._done.pop(partition, None)
-                self._texts.pop(partition, None)
+        self._progress.remove(removed)
+        self._gone_while_reading |= removed
+        self._to_start_again -= removed
+        self._unplaced -= removed
         self._left_over = [message for message in self._left_over if message.partition() not in removed]
 
     def _handled(self, message: Message) -> bool:
         """Deal with an error event; always False: there is no record in it."""
         error = message.error()
         partition = message.partition()
-        if error is not None and error.code() in {_AUTO_OFFSET_RESET, _NO_OFFSET} and partition in self._assigned:
+        if error is not None and error.code() in {_AUTO_OFFSET_RESET, _NO_OFFSET} and partition in self.assigned:
             self._to_start_again.add(partition)
         elif error is not None and _is_fatal(error):
             self._fatal = error
@@ -378,11 +347,6 @@ class GroupConsumer:
         passed, self._passed = self._passed, {}
         self.done(passed)
 
-    def _forget_done(self, partition: int) -> None:
-        """What was done in a partition lies in a log that is no more."""
-        with self._lock:
-            self._done.pop(partition, None)
-
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> bool:
         """Note what Kafka did not take for the next commit; whether it took everything."""
         failed = {item.partition: error or item.error for item in partitions if error is not None or item.error is not None}
@@ -390,12 +354,10 @@ class GroupConsumer:
             return True
         errors = [item for item in failed.values() if item is not None]
         self._fatal = self._fatal or next(filter(_is_fatal, errors), None)
-        with self._lock:
-            self._dirty |= failed.keys() & self._assigned & self._done.keys()
-            if not self._texts_refused and any(item.code() == KafkaError.OFFSET_METADATA_TOO_LARGE for item in errors):
-                self._texts_refused = True
-                # Until then an image that ends its process is not found.
-                logger.error("the broker takes no notes with commits", topic=self._topic, set="offset.metadata.max.bytes to its default")
+        self._progress.give_back(failed)
+        if any(item.code() == KafkaError.OFFSET_METADATA_TOO_LARGE for item in errors) and self._progress.drop_texts():
+            # Until then an image that ends its process is not found.
+            logger.error("the broker takes no notes with commits", topic=self._topic, set="offset.metadata.max.bytes to its default")
         self._events.on_commit_failed(1)
         logger.info("commit will be tried again", topic=self._topic, partitions=sorted(failed), error=str(next(iter(failed.values()))))
         return False
