@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -72,27 +73,18 @@ def image_id(job: str, name: str, content: bytes) -> str:
         32 hex digits: 128-bit BLAKE2b (RFC 7693) keyed by the job's 16 random bytes, over the name's length in 4 bytes big endian, the
         name in UTF-8, and the content.
     """
-    return ImageIds(job).of(name.encode(), content)
+    return _image_id(_keyed(job), name.encode(), content)
 
 
-class ImageIds:
-    """The ids of one job's images. Keeps the state of the hash after the key: 0.8 us an image of 500 bytes instead of 1.2.
+def _keyed(job: str) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16, key=bytes.fromhex(job))
 
-    Args:
-        job: as for `image_id`.
-    """
 
-    __slots__ = ("_keyed",)
-
-    def __init__(self, job: str) -> None:
-        self._keyed = hashlib.blake2b(digest_size=16, key=bytes.fromhex(job))
-
-    def of(self, name: bytes, content: bytes) -> str:
-        """As `image_id`, of a name in UTF-8."""
-        digest = self._keyed.copy()
-        digest.update(len(name).to_bytes(4, "big") + name)
-        digest.update(content)
-        return digest.hexdigest()
+def _image_id(keyed: hashlib.blake2b, name: bytes, content: bytes) -> str:
+    digest = keyed.copy()
+    digest.update(len(name).to_bytes(4, "big") + name)
+    digest.update(content)
+    return digest.hexdigest()
 
 
 def now_ms() -> int:
@@ -171,6 +163,37 @@ def image_headers(base: Headers, *, image: str, name: str, content_type: str, re
     if revision:
         headers.append(("revision", b"%d" % revision))
     return headers
+
+
+class ImageWriter:
+    """Gives the images of one upload their ids and headers. Keeps what they share: 1.4 us an image of 500 bytes, most of it the hash.
+
+    Args:
+        job: the job's random part, 32 hex digits.
+        reply_partition: the partition of the labels topic that results go to.
+        tenant: whose images they are.
+        submitted_at_ms: when they were accepted, milliseconds since the epoch.
+    """
+
+    __slots__ = ("_common", "_keyed")
+
+    def __init__(self, *, job: str, reply_partition: int, tenant: str, submitted_at_ms: int) -> None:
+        # The state of the hash after the key.
+        self._keyed = _keyed(job)
+        self._common = image_base_headers(
+            job=job, reply_partition=reply_partition, tenant=tenant, traceparent=None, submitted_at_ms=submitted_at_ms
+        )
+
+    def write(self, name: str, content: bytes, content_type: str) -> tuple[str, Headers]:
+        """The id of an image, as of `image_id`, and all headers of its record."""
+        raw = name.encode()
+        image = _image_id(self._keyed, raw, content)
+        return image, [*self._common, ("image", image.encode()), ("name", raw), _content_type(content_type)]
+
+
+@lru_cache(maxsize=64)
+def _content_type(content_type: str) -> tuple[str, bytes]:
+    return "content-type", content_type.encode()
 
 
 # Not frozen: freezing triples the cost of making one (1.6 us of 2.4 us), and one is made for every image.

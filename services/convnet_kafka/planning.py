@@ -9,15 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.messages import (
-    Headers,
-    ImageIds,
-    ImageRecord,
-    LabelRecord,
-    Lane,
-    image_base_headers,
-    image_headers,
-)
+from convnet_kafka.messages import Headers, ImageWriter, LabelRecord, Lane
 from convnet_kafka.replies import label_headers, made_by
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings, ServerSettings, TopicSettings
 
@@ -306,10 +298,7 @@ def record_bytes(image_bytes: int) -> tuple[float, float]:
     The label has a record of its own, as when images come one by one: labels that travel together take a third less.
     """
     job, name, at = "0" * 32, "folder/picture-00001.jpeg", 1_700_000_000_000
-    image = ImageIds(job).of(name.encode(), b"")
-    base = image_base_headers(job=job, reply_partition=3, tenant="default", traceparent=None, submitted_at_ms=at)
-    record = ImageRecord(job, image, name, "image/jpeg", 3, "default", at, 0, None, b"")
-    headers = image_headers(base, image=record.image, name=record.name, content_type=record.content_type)
+    image, headers = ImageWriter(job=job, reply_partition=3, tenant="default", submitted_at_ms=at).write(name, b"", "image/jpeg")
     label = LabelRecord(image, name, 0, "a-class-name", 0.987654, None, None, 12, Lane.BULK, at, at)
     answer = label_headers(
         job=job, images=image, revision=0, tenant="default", failed=False, by=made_by("classifier-0123456789-abcde-1", 100_000, 64)

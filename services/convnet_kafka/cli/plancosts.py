@@ -25,7 +25,7 @@ from convnet.images import ImageSpec, decode
 from convnet.predictor import load_predictor
 from convnet.registry import Registry
 from convnet_kafka.errors import SettingsError
-from convnet_kafka.messages import ImageIds, ImageReader, LabelRecord, Lane, image_base_headers, image_headers
+from convnet_kafka.messages import ImageReader, ImageWriter, LabelRecord, Lane
 from convnet_kafka.planning import MIB, Costs, longest_batch
 from convnet_kafka.replies import Results
 from convnet_kafka.settings import ClassifierSettings, KafkaSettings
@@ -123,9 +123,8 @@ def _cost_us(work: Callable[[], object], images: int, seconds: float) -> float:
 def _records(count: int) -> None:
     """What a classifier does with the records of a batch, without Kafka: read their headers, make the labels and their record."""
     job, at = "0" * 32, 1_700_000_000_000
-    image = ImageIds(job).of(b"picture", b"")
-    base = image_base_headers(job=job, reply_partition=3, tenant="default", traceparent=None, submitted_at_ms=at)
-    headers = image_headers(base, image=image, name="folder/picture-00001.jpeg", content_type="image/jpeg")
+    writer = ImageWriter(job=job, reply_partition=3, tenant="default", submitted_at_ms=at)
+    _, headers = writer.write("folder/picture-00001.jpeg", b"", "image/jpeg")
     reader, results = ImageReader(), Results(job, "default", 0, failed=False)
     for _ in range(count):
         record = reader.read(headers, b"")

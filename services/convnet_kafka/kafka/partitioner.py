@@ -56,19 +56,21 @@ class BalancedPartitioner:
         self._room = 0
         self._aged_at = 0.0
 
-    def choose(self) -> int:
-        """The partition of the next record, or `PRODUCER_CHOOSES`. The same again until the turn is over or the record was `sent`."""
+    def take(self, size: int) -> int:
+        """The partition of the next record, which has so many bytes, or `PRODUCER_CHOOSES`."""
         now = self._clock()
         if now >= self._until or self._room <= 0:
             self._until = now + self._hold_s
             self._room = self._hold_bytes
             self._next(now)
-        return self._partition
-
-    def sent(self, size: int) -> None:
-        """Count a record of so many bytes for the partition that was chosen last; one that the producer had no room for is not counted."""
         self._room -= size
         self._given += 1
+        return self._partition
+
+    def give_back(self, size: int) -> None:
+        """The producer had no room for the record that was taken last: it counts for no partition."""
+        self._room += size
+        self._given -= 1
 
     def _next(self, now: float) -> None:
         partitions = tuple(self._partitions())

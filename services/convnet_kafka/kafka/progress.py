@@ -67,7 +67,7 @@ class Progress:
                     self._due.add(partition)
 
     def annotate(self, partition: int, offset: int, text: str) -> None:
-        """Have commits of this partition carry this text from now on, or none when it is empty; the next is due, at this offset or later."""
+        """Have commits of this partition carry this text from now on, or none when it is empty; one is due, at this offset or later."""
         with self._lock:
             if partition not in self._assigned:
                 return

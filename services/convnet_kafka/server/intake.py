@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from convnet_kafka.errors import KafkaUnavailable
 from convnet_kafka.kafka.partitioner import PRODUCER_CHOOSES, BalancedPartitioner
 from convnet_kafka.kafka.producer import AcknowledgedProducer, QueueFull
-from convnet_kafka.messages import ImageIds, clip, image_base_headers, image_headers, now_ms
+from convnet_kafka.messages import ImageWriter, clip, now_ms
 from convnet_kafka.server import sniff
 from convnet_kafka.server.jobs import Job
 from convnet_kafka.server.outcome import Outcome, Refusal, RefusalCode, Unknown
@@ -122,10 +122,7 @@ class Intake:
         self._acknowledgement = Acknowledgement()
         self._delivery = producer.delivery(self._answered)
         self._topic = topic
-        self._ids = ImageIds(job.id)
-        self._headers = image_base_headers(
-            job=job.id, reply_partition=job.partition, tenant=job.tenant, traceparent=None, submitted_at_ms=now_ms()
-        )
+        self._writer = ImageWriter(job=job.id, reply_partition=job.partition, tenant=job.tenant, submitted_at_ms=now_ms())
         self._deadline = deadline
         self._acknowledge_s = acknowledge_s
         self._queue_full = queue_full
@@ -156,19 +153,19 @@ class Intake:
         if content_type is None:
             self.refuse(Refusal(name, RefusalCode.UNSUPPORTED, sniff.not_a_picture(content)))
             return True
-        image = self._ids.of(name.encode(), content)
-        base, on_answer = self._headers, None
+        image, headers = self._writer.write(name, content, content_type)
+        on_answer = None
         if self._trace is not None and (sent := self._trace.image(self._topic, image, self._handed_over)) is not None:
-            base, on_answer = [*base, ("traceparent", sent.traceparent.encode())], sent.answered
-        headers = image_headers(base, image=image, name=name, content_type=content_type)
-        partitioner = self._partitioner
-        partition = PRODUCER_CHOOSES if partitioner is None else partitioner.choose()
+            headers.append(("traceparent", sent.traceparent.encode()))
+            on_answer = sent.answered
+        partitioner, size = self._partitioner, len(content)
+        partition = PRODUCER_CHOOSES if partitioner is None else partitioner.take(size)
         try:
             self._delivery.send(self._topic, content, headers, partition=partition, tag=name, on_answer=on_answer)
         except QueueFull:
+            if partitioner is not None:
+                partitioner.give_back(size)
             return False
-        if partitioner is not None:
-            partitioner.sent(len(content))
         self._handed_over += 1
         self.last_image = image
         if self._names is not None:

@@ -117,7 +117,7 @@ class MultipartParser:
         name = _text(part.filename or part.name or "")
         if size > self._max_image_bytes:
             return too_large(name, size, self._max_image_bytes)
-        return refusal(name, size, self._max_image_bytes) or Image(name, content)
+        return refusal(name, size, self._max_image_bytes) or (name, content)
 
     @staticmethod
     def _is_image(part: MultipartSegment, size: int, content: bytes) -> bool:

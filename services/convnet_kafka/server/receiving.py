@@ -161,20 +161,22 @@ class _Body:
     async def _take(self, parser: Parser, piece: bytes, intake: Intake) -> None:
         if not self._held.has_room:
             await self._wait_for_room()
-        late = intake.late
-        for member in parser.feed(piece):
-            self._members += 1
-            if self._members > self._limits.max_images:
+        late, offer, most = intake.late, intake.offer, self._limits.max_images
+        for number, member in enumerate(parser.feed(piece), self._members + 1):
+            self._members = number
+            if number > most:
                 raise self._too_many()
-            if not self._members % _LOOK_EVERY:
+            if not number % _LOOK_EVERY:
                 await self._rest()
             if isinstance(member, Refusal):
                 intake.refuse(member)
-            elif late:
-                intake.give_up(member.name)
-            elif not intake.offer(member.name, member.content):
-                self._held.image(len(member.content))
-                await intake.offer_when_there_is_room(member.name, member.content)
+                continue
+            name, content = member
+            if late:
+                intake.give_up(name)
+            elif not offer(name, content):
+                self._held.image(len(content))
+                await intake.offer_when_there_is_room(name, content)
                 late = intake.late
         self._held.image(parser.held)
 
@@ -190,18 +192,20 @@ class _Body:
             raise self._too_many()
         members = reader.members()
         while batch := await off_the_loop(_batch, reader, members):
-            self._held.image(sum(len(member.content) for member in batch if isinstance(member, Image)))
+            self._held.image(sum(len(member[1]) for member in batch if member is not None and not isinstance(member, Refusal)))
             if reader.claimed > self._limits.max_request_bytes:
                 raise Problem("too-large", f"the archive has more than {self._limits.max_request_bytes} bytes once it is unpacked")
             for member in batch:
+                if member is None:
+                    continue
                 if isinstance(member, Refusal):
                     intake.refuse(member)
-                elif member is None:
                     continue
-                elif intake.late:
-                    intake.give_up(member.name)
-                elif not intake.offer(member.name, member.content):
-                    await intake.offer_when_there_is_room(member.name, member.content)
+                name, content = member
+                if intake.late:
+                    intake.give_up(name)
+                elif not intake.offer(name, content):
+                    await intake.offer_when_there_is_room(name, content)
             batch.clear()
             self._held.image(0)
             await self._wait_for_room()

@@ -6,12 +6,12 @@ spends 16 to 18 us on a small member where this spends 1.4 (measured on one core
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from convnet_kafka.server import tarheader
 from convnet_kafka.server.members import BodyError, Image, refusal, refused
 from convnet_kafka.server.outcome import Refusal, RefusalCode
-from convnet_kafka.server.tarheader import BLOCK, ZERO_BLOCK
+from convnet_kafka.server.tarheader import BLOCK, ZERO_BLOCK, is_sum, plain_fields
 
 # Long names and pax headers are read into memory. 1 MiB holds any real one, extended attributes included.
 MAX_META_BYTES = 1024 * 1024
@@ -19,7 +19,7 @@ MAX_META_BYTES = 1024 * 1024
 _EVERYTHING = 1 << 62
 # How the content of the member at hand is used: as a long name, as pax records for the next or for all members, or, 0, as an image.
 _IMAGE, _LONG_NAME, _PAX, _PAX_FOR_ALL = 0, ord("L"), ord("x"), ord("g")
-_FILE = ord("0")
+_FILE, _NOTHING = b"0", b"\0"
 _META = frozenset({_LONG_NAME, _PAX, _PAX_FOR_ALL, ord("X")})
 
 
@@ -64,16 +64,11 @@ class TarParser:
                 at += step
                 self._skip -= step
             if not self._missing:
+                at = yield from self._plain_images(data, at)
+                if at > end:
+                    self._skip, at = at - end, end
                 if end - at < BLOCK:
                     break
-                image = self._plain_image(data, at)
-                if image is not None:
-                    size = len(image.content)
-                    at += BLOCK + size + -size % BLOCK
-                    if at > end:
-                        self._skip, at = at - end, end
-                    yield image
-                    continue
                 wrong = self._take_header(data[at : at + BLOCK], self._base + at)
                 at += BLOCK
                 if wrong is not None:
@@ -92,31 +87,40 @@ class TarParser:
                 content, self._more = bytes(self._more), bytearray()
             self._skip = self._padding
             if self._use == _IMAGE:
-                yield Image(self._name, content)
+                yield self._name, content
             else:
                 self._take_meta(content, self._base + at)
         self._rest = data[at:]
         self._base += at
 
-    def _plain_image(self, data: bytes, at: int) -> Image | None:
-        """The member that begins here when it is like nearly all: a file of ustar with a short name, whole in this chunk.
+    def _plain_images(self, data: bytes, at: int) -> Generator[Image, None, int]:
+        """Give out the members from here on that are like nearly all: files of ustar with a short name, whole in this chunk.
 
-        Everything else, also everything that is wrong, is None and goes the long way. This way takes a third off what a small one costs.
+        Everything else, also everything that is wrong, goes the long way. This way takes half off what a small one costs.
+
+        Returns:
+            Where the first member begins that is not like that; behind `data` when its padding has not come.
         """
-        block = data[at : at + BLOCK]
-        if block[156] != _FILE or block[345] or self._pax or self._pax_for_all or self._sparse_content >= 0:
-            return None
-        stop = block.find(0, 0, 100)
-        try:
-            size = int(block[124:135], 8)
-            name = block[:stop].decode()
-        except ValueError:
-            return None
-        content = data[at + BLOCK : at + BLOCK + size]
-        if not 0 < size <= self._max_image_bytes or len(content) < size or stop < 1 or not tarheader.is_genuine(block):
-            return None
-        self._ended = False
-        return Image(name, content)
+        if self._pax or self._pax_for_all or self._sparse_content >= 0:
+            return at
+        end, most = len(data), self._max_image_bytes
+        while end - at >= BLOCK:
+            raw, digits, checksum, kind, prefix = plain_fields(data, at)
+            if kind != _FILE or prefix != _NOTHING:
+                break
+            start = at + BLOCK
+            try:
+                size = int(digits, 8)
+                name = raw.partition(_NOTHING)[0].decode()
+            except ValueError:
+                break
+            content = data[start : start + size]
+            if not 0 < size <= most or len(content) < size or not name or not is_sum(data[at:start], checksum):
+                break
+            at = start + size + -size % BLOCK
+            self._ended = False
+            yield name, content
+        return at
 
     def finish(self) -> None:
         """The archive has no more bytes.

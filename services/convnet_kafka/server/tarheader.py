@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from struct import Struct
 from zlib import adler32
 
 BLOCK = 512
@@ -32,23 +34,45 @@ NOT_FILES = {
 # Of these, the types whose size field is true.
 WITH_CONTENT = frozenset(b"DKMNV")
 
+# Of a header: name, digits of the size, checksum, type, and the first byte of what ustar puts before the name.
+plain_fields = Struct("100s 24x 11s 13x 8s c 188x c").unpack_from
+
 _ADLER_MODULUS = 65521
 
 
 def is_genuine(block: bytes) -> bool:
     """True when the block's checksum is right, so that it is a header."""
-    try:
-        stored = int(block[148:154], 8)
-    except ValueError:
-        stored = number(block[148:156])
-    # The sum of the bytes, with the checksum itself taken as 8 blanks. Adler-32's lower half is the sum and 1, modulo 65521 (RFC 1950), in
-    # 0.1 us where sum() takes 3. A sum that differs by the modulus passes; that only weakens a checksum that was never strong.
     field = block[148:156]
-    if adler32(block) & 0xFFFF == (stored + sum(field) - 255) % _ADLER_MODULUS:
-        return stored >= 0
+    if is_sum(block, field):
+        return True
+    stored = _stored(field)
+    if stored < 0:
+        return False
     # Old programs took bytes as signed numbers.
     rest = block[:148] + block[156:]
     return stored == 256 + sum(rest) - 256 * sum(byte > 127 for byte in rest)
+
+
+def is_sum(block: bytes, field: bytes) -> bool:
+    """True when this checksum is the sum of the block's bytes, with the checksum itself taken as 8 blanks."""
+    # Adler-32's lower half is the sum and 1, modulo 65521 (RFC 1950), in 0.1 us where sum() takes 3. A sum that differs by the modulus
+    # passes; that only weakens a checksum that was never strong.
+    return adler32(block) & 0xFFFF == _adler(field)
+
+
+# A few hundred different ones stand in an archive's headers.
+@lru_cache(maxsize=4096)
+def _adler(field: bytes) -> int:
+    """The lower half of Adler-32 of a block with this checksum, if it is right; negative when it is no number."""
+    stored = _stored(field)
+    return (stored + sum(field) - 255) % _ADLER_MODULUS if stored >= 0 else -1
+
+
+def _stored(field: bytes) -> int:
+    try:
+        return int(field[:6], 8)
+    except ValueError:
+        return number(field)
 
 
 def fields(block: bytes) -> tuple[int, bytes, int]:

@@ -139,7 +139,7 @@ class ZipReader:
         self._names.add(key)
         self.claimed += entry.size
         try:
-            return Image(name, self._content(entry))
+            return name, self._content(entry)
         except (ValueError, zlib.error) as error:
             return refused(name, RefusalCode.DAMAGED, f"it is damaged: {error}")
 

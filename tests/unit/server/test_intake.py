@@ -91,11 +91,11 @@ async def test_an_image_that_is_not_acknowledged_is_unknown_and_one_that_kafka_f
         images.offer("a.png", png("a"))
         producer.acknowledge()
         (problem,) = (await images.finish()).problems()
-        found[error] = (problem["status"], problem["code"])
+        found[error] = (problem["name"], problem["status"], problem["code"])
     assert found == {
-        KafkaError._MSG_TIMED_OUT: ("unknown", "not-acknowledged"),
-        KafkaError.TOPIC_AUTHORIZATION_FAILED: ("unknown", "not-acknowledged"),
-        KafkaError.MSG_SIZE_TOO_LARGE: ("refused", "too-large"),
+        KafkaError._MSG_TIMED_OUT: ("a.png", "unknown", "not-acknowledged"),
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: ("a.png", "unknown", "not-acknowledged"),
+        KafkaError.MSG_SIZE_TOO_LARGE: ("a.png", "refused", "too-large"),
     }
 
 

@@ -54,10 +54,10 @@ def test_files_are_named_by_their_file_name_else_by_their_field() -> None:
         )
     )
     assert found == [
-        Image("train/ä 1.png", png("1")),
-        Image("second.png", png("2")),
-        Image("third.png", png("3")),
-        Image("fourth.png", png("4")),
+        ("train/ä 1.png", png("1")),
+        ("second.png", png("2")),
+        ("third.png", png("3")),
+        ("fourth.png", png("4")),
     ]
 
 
@@ -65,15 +65,15 @@ def test_text_fields_and_fields_without_a_no_file_file_are_passed_over() -> None
     data = body(
         part(b"hello", 'name="comment"'), part(b"", 'name="f"; filename=""', "Content-Type: application/octet-stream"), part(png("1"))
     )
-    assert parse(data) == [Image("a.png", png("1"))]
+    assert parse(data) == [("a.png", png("1"))]
 
 
 def test_names_are_data() -> None:
     names = ["../../etc/passwd", "a\\b.png", "日本\u202e.png", "a;b=c.png", "%2e%2e/x.png", "<script>.png"]
-    assert [item.name for item in parse(body(*(part(png("x"), f'name="f"; filename="{name}"') for name in names)))] == names
+    assert [item[0] for item in parse(body(*(part(png("x"), f'name="f"; filename="{name}"') for name in names)))] == names
     # As browsers write what cannot stand between quotes; nothing of it reaches a header.
-    assert parse(body(part(png("x"), 'name="f"; filename="a%22%0D%0ASet-Cookie: x"')))[0].name == 'a"\r\nSet-Cookie: x'
-    assert parse(body(part(png("x"), b'name="f"; filename="caf\xe9.png"')))[0].name == "caf\ufffd.png"
+    assert parse(body(part(png("x"), 'name="f"; filename="a%22%0D%0ASet-Cookie: x"')))[0][0] == 'a"\r\nSet-Cookie: x'
+    assert parse(body(part(png("x"), b'name="f"; filename="caf\xe9.png"')))[0][0] == "caf\ufffd.png"
 
 
 def test_what_cannot_be_an_image_is_refused_by_name_and_the_rest_goes_on() -> None:
@@ -94,7 +94,7 @@ def test_what_cannot_be_an_image_is_refused_by_name_and_the_rest_goes_on() -> No
         RefusalCode.BAD_NAME,
         RefusalCode.EMPTY,
     ]
-    assert found[-1] == Image("a.png", png("good"))
+    assert found[-1] == ("a.png", png("good"))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -102,7 +102,7 @@ def test_any_cut_gives_the_same(seed: int) -> None:
     generator = random.Random(seed)
     images = [png("x") + generator.randbytes(generator.choice([0, 1, 50, 3000])) + b"\r\n--" + BOUNDARY[:9].encode() for _ in range(20)]
     data = b"preamble\r\n" + body(*(part(content, f'name="f"; filename="{number}"') for number, content in enumerate(images))) + b"epilogue"
-    assert parse(data, cut(data, generator)) == [Image(str(number), content) for number, content in enumerate(images)]
+    assert parse(data, cut(data, generator)) == [(str(number), content) for number, content in enumerate(images)]
 
 
 def test_what_has_come_of_an_image_is_told() -> None:
