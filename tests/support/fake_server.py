@@ -6,7 +6,6 @@ import asyncio
 import gc
 import hashlib
 import io
-import socket
 import tarfile
 import threading
 from collections import Counter, deque
@@ -18,6 +17,9 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+from convnet_kafka.server.processes import reserve
+from support.misbehaviour import Fast, Upload
 
 
 @dataclass
@@ -36,43 +38,6 @@ class FakeJob:
     @property
     def complete(self) -> bool:
         return self.total is not None and len({line["image"] for line in self.lines}) >= self.total
-
-
-@dataclass
-class Upload:
-    """How one upload request is treated; the default is well.
-
-    Attributes:
-        status: answer this at once, before reading, storing nothing.
-        headers: of that answer.
-        by_proxy: the answer is no problem of the server's, but that of something before it.
-        cut: store this share of the images and break the connection off without an answer.
-        lie: answer this instead of the truth.
-        unknown: of these names say that nobody knows, and store them nevertheless or not.
-    """
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    by_proxy: bool = False
-    cut: float | None = None
-    lie: dict[str, Any] | None = None
-    unknown: Callable[[str], bool] = lambda name: False
-    store_unknown: bool = False
-
-
-@dataclass
-class Fast:
-    """How one request of the fast lane is treated; the default is well.
-
-    Attributes:
-        status: answer this at once.
-        missing: of these names say that their label has not come; it comes with the job's stream.
-        unknown: of these names say that nobody knows, and store nothing.
-    """
-
-    status: int = 0
-    missing: Callable[[str], bool] = lambda name: False
-    unknown: Callable[[str], bool] = lambda name: False
 
 
 PLAN = web.RequestKey("plan", Upload)
@@ -106,11 +71,9 @@ class FakeServer:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
         # Bound for as long as this lives and never listening: nobody else gets the port while the server is stopped.
-        self._reserved = socket.socket()
+        self._reserved = reserve("127.0.0.1", 0)
 
     def __enter__(self) -> Self:
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._reserved.bind(("127.0.0.1", 0))
         self._thread.start()
         self.start()
         return self

@@ -15,6 +15,7 @@ import orjson
 
 from convnet_kafka.local.process import free_ports
 from convnet_kafka.server.config import ServerConfig
+from convnet_kafka.server.processes import reserve
 from convnet_kafka.server.transfer import LogConfig, dump
 from support.waiting import until
 
@@ -30,6 +31,8 @@ class ServerProcess:
 
     def __init__(self, config: ServerConfig, level: str = "error", **environment: str) -> None:
         (port,) = free_ports(1)
+        # Nobody else gets it before the server listens, or while a killed one is replaced.
+        self._reserved = reserve("127.0.0.1", port)
         self.config = replace(config, server=config.server.model_copy(update={"port": port}))
         self.url = f"http://127.0.0.1:{port}"
         self._level = level
@@ -60,6 +63,7 @@ class ServerProcess:
         finally:
             self._process.kill()
             self._process.wait()
+            self._reserved.close()
 
     def wait(self) -> None:
         """Return when it accepts connections."""

@@ -59,7 +59,7 @@ class Supervisor:
         check_access(self._config.server)
         stop = StopRequest()
         self._pass_on(stop)
-        with _reserve(self._config.server.host, self._config.server.port) as reserved, tempfile.TemporaryDirectory() as folder:
+        with reserve(self._config.server.host, self._config.server.port) as reserved, tempfile.TemporaryDirectory() as folder:
             port = reserved.getsockname()[1]
             config = ServerConfig(self._config.kafka, self._config.topics, self._config.server.model_copy(update={"port": port}))
             message = orjson.dumps(dump(config, self._logs)) + b"\n"
@@ -132,7 +132,7 @@ class Supervisor:
             await asyncio.sleep(pause_s)
 
 
-def _reserve(host: str, port: int) -> socket.socket:
+def reserve(host: str, port: int) -> socket.socket:
     """A socket that holds the port for us and never listens, so that no connection comes to it.
 
     Raises:

@@ -14,7 +14,8 @@ from convnet_kafka.client import (
 )
 from convnet_kafka.errors import SettingsError
 from support.classifying import PNG
-from support.fake_server import FakeServer, Fast
+from support.fake_server import FakeServer
+from support.misbehaviour import Fast
 
 Pictures = Callable[..., Path]
 

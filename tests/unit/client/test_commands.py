@@ -15,7 +15,8 @@ import pytest
 
 from convnet_kafka.client.output import COLUMNS
 from convnet_kafka.client.tarstream import END, member
-from support.fake_server import FakeJob, FakeServer, Upload
+from support.fake_server import FakeJob, FakeServer
+from support.misbehaviour import Upload
 from support.waiting import until
 
 Pictures = Callable[..., Path]

@@ -23,7 +23,8 @@ from convnet_kafka.client.errors import Refused
 from convnet_kafka.client.retry import RetryPolicy
 from convnet_kafka.errors import ServerError, SettingsError
 from support.classifying import outcomes
-from support.fake_server import FakeServer, Upload
+from support.fake_server import FakeServer
+from support.misbehaviour import Upload
 from support.waiting import until_async
 
 Pictures = Callable[..., Path]
