@@ -68,15 +68,15 @@ images: ## build the container images: server, client, broker, classifier, train
 	@for target in server client broker; do $(BUILD_IMAGE) --file Dockerfile.server --target $$target $(call NAMED,$$target) . || exit 1; done
 	@for target in classifier trainer; do $(BUILD_IMAGE) --file Dockerfile.classifier --target $$target $(call NAMED,$$target) . || exit 1; done
 
-# On all cores goes first what starts no Kafka, or asks only what a stack's metrics and rights are; the other tests measure times and end
-# processes, and want the machine for themselves.
+# On all cores goes first what starts no Kafka, or asks only what a stack's metrics and rights are. The other tests measure times, end
+# processes, and have a Kafka for each of the two that run at once.
 SIDE_BY_SIDE := tests/unit tests/chart tests/acl $(filter-out %/test_kill.py,$(wildcard tests/monitoring/test_*.py))
 test: $(DEV) $(CHARTS) ## all tests but the long ones, on a real Kafka that the tests start themselves
 ifdef PYTEST_ARGS
 	@$(BIN)/pytest -m "not long" $(PYTEST_ARGS)
 else
 	@$(BIN)/pytest -m "not long" --numprocesses auto --dist loadfile $(SIDE_BY_SIDE)
-	@$(BIN)/pytest -m "not long" $(SIDE_BY_SIDE:%=--ignore=%)
+	@$(BIN)/pytest -m "not long" --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE:%=--ignore=%)
 endif
 
 test-charts: $(DEV) $(CHARTS) ## only the tests of the Helm charts
