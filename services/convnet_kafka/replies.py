@@ -208,7 +208,7 @@ _Header = bytes | str | None
 
 
 # They repeat from record to record of a job, and parsing them would be most of what a record of a single result costs.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _in_common(job: _Header, tenant: _Header, kind: _Header, revision: _Header) -> tuple[str, str, bytes | None, int]:
     """What the records of a job have in common; a close has no revision.
 

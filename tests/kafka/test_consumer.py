@@ -343,6 +343,39 @@ def test_a_reader_that_was_made_in_an_outage_reads_once_it_is_over(broker: Local
     partition.close()
 
 
+class SlowAtFirst(Consumer):
+    """Connecting takes longer than one question may."""
+
+    made = 0
+
+    def __init__(self, options: dict[str, object]) -> None:
+        super().__init__(options)
+        SlowAtFirst.made += 1
+        self._connected = False
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float = -1) -> tuple[int, int]:
+        connected, self._connected = self._connected, True
+        if not connected:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        low, high = super().get_watermark_offsets(partition, timeout=timeout)
+        return int(low), int(high)
+
+
+def test_a_reader_that_is_slow_to_connect_asks_again_on_the_connections_that_it_has(
+    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = make_topic(broker.bootstrap_servers)
+    put(broker.bootstrap_servers, topic, [b"0"])
+    SlowAtFirst.made = 0
+    monkeypatch.setattr("convnet_kafka.kafka.reader.Consumer", SlowAtFirst)
+    partition = reader(broker, topic)
+    with pytest.raises(KafkaUnavailable, match="Timed out"):
+        partition.start_at_end()
+    assert partition.start_at_end() == 1
+    assert SlowAtFirst.made == 1
+    partition.close()
+
+
 def test_a_reader_whose_offset_is_gone_reads_from_what_is_left(broker: LocalBroker) -> None:
     topic = make_topic(broker.bootstrap_servers)
     put(broker.bootstrap_servers, topic, [b"0", b"1", b"2", b"3"])

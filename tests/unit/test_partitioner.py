@@ -131,6 +131,15 @@ def test_a_record_that_could_not_be_sent_counts_for_no_partition() -> None:
     assert found == {0: 5, 1: 5}
 
 
+def test_a_record_that_could_not_be_sent_leaves_the_count_as_it_was_to_the_digit() -> None:
+    partitioner = BalancedPartitioner(lambda: [0, 1], HOLD_S)
+    partitioner.take(SIZE)
+    partitioner._given = given = 1 / 3  # as a half-life leaves it
+    partitioner.take(SIZE)
+    partitioner.give_back(SIZE)
+    assert partitioner._given == given
+
+
 def test_what_was_given_long_ago_is_forgotten() -> None:
     clock = Clock()
     partitioner = BalancedPartitioner(lambda: [0, 1, 2], HOLD_S, clock=clock)

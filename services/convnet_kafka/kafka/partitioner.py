@@ -52,6 +52,7 @@ class BalancedPartitioner:
         self._turn = 0
         self._partition = PRODUCER_CHOOSES
         self._given = 0.0  # to the one whose turn it is
+        self._given_before = 0.0  # the last record, to the digit: equals are to stay equals
         self._until = 0.0
         self._room = 0
         self._aged_at = 0.0
@@ -64,13 +65,14 @@ class BalancedPartitioner:
             self._room = self._hold_bytes
             self._next(now)
         self._room -= size
+        self._given_before = self._given
         self._given += 1
         return self._partition
 
     def give_back(self, size: int) -> None:
         """The producer had no room for the record that was taken last: it counts for no partition."""
         self._room += size
-        self._given -= 1
+        self._given = self._given_before
 
     def _next(self, now: float) -> None:
         partitions = tuple(self._partitions())

@@ -76,7 +76,7 @@ class Delivery:
     def send(
         self,
         topic: str,
-        value: bytes | memoryview | None,
+        value: bytes | None,
         headers: Headers,
         *,
         partition: int = -1,
@@ -179,7 +179,7 @@ class AcknowledgedProducer:
     def produce(
         self,
         topic: str,
-        value: bytes | memoryview | None,
+        value: bytes | None,
         headers: Headers,
         partition: int,
         key: bytes | None,

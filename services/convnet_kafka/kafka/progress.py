@@ -50,13 +50,13 @@ class Progress:
         """These are ours no more."""
         with self._lock:
             self._assigned -= frozenset(partitions)
-            self._due.difference_update(partitions)
             self._forget(partitions)
 
     def forget(self, partition: int) -> None:
         """What was done in it lies in a log that is no more."""
         with self._lock:
             self._done.pop(partition, None)
+            self._due.discard(partition)
 
     def done(self, positions: Mapping[int, int]) -> None:
         """All records before these offsets (by partition) have their results in Kafka."""
@@ -99,6 +99,7 @@ class Progress:
         return first
 
     def _forget(self, partitions: Collection[int]) -> None:
+        self._due.difference_update(partitions)
         for partition in partitions:
             self._done.pop(partition, None)
             self._texts.pop(partition, None)

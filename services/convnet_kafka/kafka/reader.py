@@ -64,9 +64,11 @@ class PartitionReader:
             try:
                 _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, self._partition), timeout=OFFSETS_TIMEOUT_S)
             except KafkaException as error:
-                # A consumer made while Kafka was away may hold the partition for unknown long after it is back (librdkafka 2.16).
-                self._consumer.close()
-                self._consumer = None
+                if error.args[0].code() != KafkaError._TIMED_OUT:  # noqa: SLF001 - the library's public error code
+                    # One made while Kafka was away may hold the partition for unknown long after it is back (librdkafka 2.16). A slow one
+                    # answers the next question on the connections that it has by then.
+                    self._consumer.close()
+                    self._consumer = None
                 raise KafkaUnavailable(f"Kafka did not tell the end of {self._topic}[{self._partition}]: {error.args[0].str()}") from error
             self._assign(end)
             return int(end)

@@ -1,7 +1,7 @@
 """The images of one request on their way into Kafka: each is looked at, given its id, handed to the producer, and accounted for.
 
 The hot path: no task, no future and no copy of an image but the one the producer makes. A small image costs the whole process, socket to
-acknowledgement, 10 to 14 us of CPU.
+acknowledgement, some 8 us of CPU.
 """
 
 from __future__ import annotations

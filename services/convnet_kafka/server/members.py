@@ -25,7 +25,7 @@ class BodyError(ConvnetKafkaError):
 
 
 # One image of a body: its name as it was sent, 1 to 1024 bytes of UTF-8 (bytes that are not UTF-8 are replaced), and its bytes, 1 to the
-# largest image. A pair because a named tuple costs 0.15 us, a tenth of what taking a small one in does in all.
+# largest image. A pair because a named tuple costs 0.15 us, as much as the checksum of a tar's header.
 Image = tuple[str, bytes]
 
 
